@@ -1,0 +1,1 @@
+"""The Dagster assets: thin declarations over lib, one file a line."""

@@ -1,0 +1,30 @@
+"""The scoreboard: every archive's reports on one page."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from lib.catalog import Catalog
+from lib.lake import Lake
+
+SCOREBOARD = dg.AssetKey(["lake", "scoreboard"])
+
+
+def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
+    """The one asset that reads the reports of all lines."""
+    reports: Sequence[dg.AssetKey] = [
+        dg.AssetKey([name, stage])
+        for name, archive in catalog.archives.items()
+        if archive.kind == "video"
+        for stage in ("search_report", "summary_report")
+    ]
+
+    @dg.asset(key=SCOREBOARD, group_name="scoreboard", kinds={"html"}, deps=reports)
+    def scoreboard_page(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+        """All reports' figures side by side: chance, naive, ours."""
+        from lib.stages.scoreboard import make_scoreboard
+
+        path, rows = make_scoreboard(lake, catalog)
+        return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(path)), "dagster/row_count": rows})
+
+    return scoreboard_page

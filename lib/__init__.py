@@ -1,0 +1,1 @@
+"""What Dinolake computes. Knows nothing of Dagster."""

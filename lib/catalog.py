@@ -1,0 +1,182 @@
+"""The catalog: which archives there are and how each is processed. One TOML file that people edit too."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from lib.errors import CatalogError
+from lib.media.sampling import Sampling
+
+Kind = Literal["video", "scene", "pair", "image"]
+KINDS: tuple[Kind, ...] = ("video", "scene", "pair", "image")
+# Dagster refuses hyphens in groups and jobs, and the lake keeps its own folders behind an underscore.
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FramesConfig(_Section):
+    """Which frames of a video are looked at."""
+
+    mode: Literal["interval", "scene", "keyframes"] = Field(
+        "interval", description="interval: by time; scene: one at each cut; keyframes: what the encoder chose"
+    )
+    per_second: float = Field(1.0, gt=0, le=60, description="frames a second in interval mode")
+    skip_similar: bool = Field(False, description="skip a frame that hardly differs from the last kept one")
+    similar_luma: float = Field(2.0, ge=0, le=255, description="mean luma difference (0-255) called similar")
+    limit_s: float = Field(600.0, gt=0, description="give up on a video whose decoding takes longer, in seconds")
+
+    def sampling(self) -> Sampling:
+        """The part that decides which frames are taken."""
+        return Sampling(self.mode, self.per_second, self.skip_similar, self.similar_luma)
+
+
+class EmbeddingConfig(_Section):
+    """Which backbone sees the frames, and what is kept of its answer."""
+
+    backbone: str = Field(description="a backbone spec, as `dinolake embed --help` lists them")
+    size_px: int = Field(224, ge=32, le=2048, description="side of the square picture the backbone sees")
+    grid: bool = Field(False, description="also keep every patch's vector (large)")
+
+    def pooling(self) -> tuple[str, ...]:
+        """Names of the vectors kept for each sample."""
+        return ("cls", "patch_mean", "patch_grid") if self.grid else ("cls", "patch_mean")
+
+
+class ClipsConfig(_Section):
+    """The windows that search finds."""
+
+    length_s: float = Field(4.0, gt=0, description="length of a window in seconds")
+    stride_s: float = Field(2.0, gt=0, description="from one window's start to the next, in seconds")
+
+
+class IndexConfig(_Section):
+    """How vectors are found again."""
+
+    kind: str = Field("auto", description="auto: by size and memory; else a kind of lib/search/index.py's table")
+    min_recall: float = Field(0.98, ge=0, le=1, description="recall@10 below which an index isn't published")
+
+
+class SummaryConfig(_Section):
+    """How a video is summed up."""
+
+    method: Literal["kts", "kmeans"] = Field("kts", description="kts: shots under a budget; kmeans: fixed clips")
+    budget: float = Field(0.15, gt=0, le=1, description="share of the video's length, for kts")
+    clips: int = Field(5, ge=1, description="number of clips, for kmeans")
+    clip_seconds: float = Field(2.0, gt=0, description="length of a clip, for kmeans")
+
+
+class Archive(_Section):
+    """One archive as the catalog describes it."""
+
+    name: str
+    kind: Kind
+    root: str | None = Field(None, description="folder of the sources; left out when a dataset is downloaded")
+    dataset: str | None = Field(None, description="a public dataset of lib/datasets")
+    mirror: str | None = Field(None, description="address that replaces the dataset's own")
+    acknowledge_licence: bool = Field(False, description="the dataset's licence was read and agreed to")
+    shard_items: int = Field(64, ge=1, description="most items in a shard")
+    shard_bytes: int = Field(2 << 30, ge=1, description="a shard is closed when its sources reach this size")
+    max_rejected_pct: float | None = Field(None, ge=0, le=100, description="fail the run above this share of rejects")
+    frames: FramesConfig = FramesConfig()  # type: ignore[call-arg]
+    embedding: EmbeddingConfig
+    clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
+    index: IndexConfig = IndexConfig()  # type: ignore[call-arg]
+    summary: SummaryConfig = SummaryConfig()  # type: ignore[call-arg]
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_plain(cls, name: str) -> str:
+        check_name(name)
+        return name
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that Dagster or the lake would trip over, with the nearest good one."""
+    if not NAME.fullmatch(name):
+        near = re.sub(r"_+", "_", re.sub(r"[^a-z0-9_]", "_", name.lower())).strip("_")
+        near = near if NAME.fullmatch(near) else f"a_{near}".rstrip("_")
+        raise CatalogError(f"archive name {name!r} won't do: names are [a-z][a-z0-9_]*. Try {near!r}.")
+
+
+class Catalog:
+    """The archives by name, read once from a TOML file."""
+
+    def __init__(self, path: Path, archives: Mapping[str, Archive]):
+        self.path = path
+        self.archives = dict(archives)
+
+    def archive(self, name: str) -> Archive:
+        """The archive of that name.
+
+        Raises:
+            CatalogError: No such archive; the message has the nearest names.
+        """
+        if name in self.archives:
+            return self.archives[name]
+        near = difflib.get_close_matches(name, self.archives, n=3)
+        known = ", ".join(near or sorted(self.archives)[:10]) or "none yet"
+        raise CatalogError(
+            f"no archive named {name!r} in {self.path} (known: {known}). "
+            f"`dinolake add {name} video FOLDER` makes one."
+        )
+
+
+def read_catalog(path: Path) -> Catalog:
+    """Read and check the whole file; a file that isn't there is an empty catalog.
+
+    Raises:
+        CatalogError: Not TOML, an unknown key, or a value out of range; the message names the entry.
+    """
+    if not path.is_file():
+        return Catalog(path, {})
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path} is no TOML: {error}. Mend the line it names.") from error
+    entries = raw.get("archives", {})
+    if set(raw) - {"archives"} or not isinstance(entries, dict):
+        raise CatalogError(f"{path}: only tables [archives.NAME] are known, found {sorted(raw)}.")
+    return Catalog(path, {name: _parse(path, name, entry) for name, entry in entries.items()})
+
+
+def _parse(path: Path, name: str, entry: Any) -> Archive:
+    if not isinstance(entry, dict):
+        raise CatalogError(f"{path}: [archives.{name}] is no table. `dinolake add` shows what one looks like.")
+    check_name(name)
+    try:
+        return Archive(**{**entry, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("archives", name, *first["loc"]))
+        raise CatalogError(f"{path}: {where}: {first['msg']} (it has {first.get('input')!r}).") from error
+
+
+def add_archive(path: Path, archive: Archive) -> None:
+    """Write a new entry, with every default it was given, keeping the file's comments and order.
+
+    Raises:
+        CatalogError: The name is taken.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if archive.name in read_catalog(path).archives:
+            raise CatalogError(
+                f"archive {archive.name!r} is in {path} already. Edit its entry, or choose another name."
+            )
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else tomlkit.document()
+        archives = document.setdefault("archives", tomlkit.table(is_super_table=True))
+        archives[archive.name] = archive.model_dump(exclude={"name"}, exclude_none=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(tomlkit.dumps(document), encoding="utf-8")
+        partial.replace(path)

@@ -1,0 +1,107 @@
+"""Public datasets, one module each, and what they all say of themselves.
+
+Adding a dataset is adding one file here that defines `DATASET`: no list elsewhere knows the names. A module
+says where the dataset is, what its licence asks, how large it is, and how its folder becomes sources with
+labels and splits.
+"""
+
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from lib.errors import CatalogError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Licence:
+    """What a dataset may be used for, and what has to be done before it is downloaded."""
+
+    name: str
+    url: str
+    asks: str  # of the user, in a sentence or two
+    needs_acknowledgement: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file to download. Without a hash, the server's length is what a download is held against."""
+
+    url: str
+    name: str
+    size_bytes: int | None = None  # as published or seen; only for planning and progress
+    sha256: str | None = None
+    md5: str | None = None
+    unpack: bool = True
+    is_nested: bool = False  # holds archives, which are unpacked where they lie
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A labelled stretch of a video, in seconds."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """What a dataset knows of one of its files."""
+
+    path: str  # relative to the root, with "/"
+    label: str | None = None
+    split: str | None = None
+    segments: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One public dataset."""
+
+    name: str  # the module's
+    kind: Literal["video", "scene", "pair", "image"]
+    title: str
+    licence: Licence
+    files: tuple[RemoteFile, ...]
+    size_bytes: int  # download and unpacked together: the room that must be free
+    read_items: Callable[[Path], Iterator[SourceItem]]  # labelled files that are there, from the root
+    credentials: str | None = None  # environment variable that holds an access token
+    by_hand: str = ""  # why nothing can be downloaded, and what to do instead
+    prepare: Callable[[Path], None] | None = None  # makes what no download gives, in the root; may run twice
+    # Summary datasets only: (users, frames) float32 by the video file's stem, and how F is taken over the
+    # users.
+    read_user_scores: Callable[[Path], "dict[str, np.ndarray]"] | None = None
+    over_users: Literal["mean", "max"] | None = None
+    notes: str = ""
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Names of all datasets, sorted."""
+    return tuple(sorted(name for name in _module_names() if _read(name) is not None))
+
+
+def dataset(name: str) -> Dataset:
+    """The dataset of that name.
+
+    Raises:
+        CatalogError: There is none; the message lists those that there are.
+    """
+    found = _read(name) if name in _module_names() else None
+    if found is None:
+        raise CatalogError(f"there is no dataset {name!r}. Known: {', '.join(dataset_names())}.")
+    return found
+
+
+def _module_names() -> set[str]:
+    return {module.name for module in pkgutil.iter_modules(__path__)}
+
+
+def _read(name: str) -> Dataset | None:
+    found = getattr(import_module(f"{__name__}.{name}"), "DATASET", None)
+    return found if isinstance(found, Dataset) else None

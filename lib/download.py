@@ -1,0 +1,249 @@
+"""One file over HTTP: resumed where it was cut, checked by hash, in place whole or not at all.
+
+Written on `requests`, because none of the libraries at hand does all of it: pooch checks hashes but begins
+again after a cut (and loses a finished download that is killed while it is being hashed), fsspec and
+urllib3's retries don't resume within a body, and huggingface_hub resumes only through an internal function
+and without asking whether the file changed.
+"""
+
+import hashlib
+import json
+import re
+import ssl
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests import exceptions as failures
+
+from lib.datasets import RemoteFile
+from lib.errors import FetchError
+from lib.room import require_room, size_text
+
+Progress = Callable[[str, int, int | None], None]  # file's name, bytes so far, bytes in all if known
+
+ATTEMPTS = 5  # in a row without a byte gained
+MAX_REDIRECTS = 5
+MAX_WAIT_S = 60
+TIMEOUT_S = (10.0, 60.0)  # to connect, between two reads
+CHUNK_BYTES = 1 << 20
+
+
+class _CutError(Exception):
+    """A download stopped in a way that trying again may mend."""
+
+    def __init__(self, reason: str, wait_s: float = 0.0):
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+def download(
+    file: RemoteFile, url: str, to: Path, *, token: str | None = None, progress: Progress | None = None
+) -> str:
+    """Download a file from an address, going on from what an earlier call left in `<to>.part`.
+
+    Args:
+        file: Its name and hash.
+        url: Its own address, or a mirror's.
+        to: Where it will be; the folder must exist.
+        token: Sent as a bearer token, to this host only.
+        progress: Called after each piece.
+
+    Returns:
+        The SHA-256 of what came.
+
+    Raises:
+        FetchError: It isn't there, isn't given out, doesn't come whole, has another hash, or doesn't fit the
+            disk.
+    """
+    transfer = _Transfer(file, url, Path(f"{to}.part"), Path(f"{to}.part.json"), progress)
+    with requests.Session() as session:
+        session.max_redirects = MAX_REDIRECTS
+        # What is on the server is wanted byte for byte: a .tgz must not arrive unzipped.
+        session.headers["Accept-Encoding"] = "identity"
+        if token:
+            session.headers["Authorization"] = f"Bearer {token}"
+        transfer.finish(session)
+    sha256 = _check_hash(file, url, transfer.part)
+    transfer.part.replace(to)
+    transfer.state.unlink(missing_ok=True)
+    return sha256
+
+
+def _check_hash(file: RemoteFile, url: str, part: Path) -> str:
+    sha256 = _hash_of(part, "sha256")
+    seen, expected = (
+        (sha256, file.sha256) if file.sha256 or not file.md5 else (_hash_of(part, "md5"), file.md5)
+    )
+    if expected and seen != expected.lower():
+        with part.open("rb") as stream:
+            page = " It looks like a web page." if stream.read(64).lstrip().startswith(b"<") else ""
+        part.unlink()
+        raise FetchError(
+            f"{file.name} from {url} has the hash {seen}, not {expected}: it was deleted.{page} "
+            "Try another `mirror`, or unpack a copy that you trust and set `root` to its folder."
+        )
+    return sha256
+
+
+def _hash_of(path: Path, algorithm: str) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
+
+
+@dataclass(slots=True)
+class _Transfer:
+    file: RemoteFile
+    url: str
+    part: Path
+    state: Path  # which version of the file the part belongs to
+    progress: Progress | None
+    verify: bool = True
+
+    def finish(self, session: requests.Session) -> None:
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise FetchError(
+                f"{self.url} is no http or https address. For files that are here already, set `root`."
+            )
+        furthest = self._have()
+        in_vain = 0
+        while True:
+            try:
+                return self._attempt(session)
+            except _CutError as cut:
+                in_vain = 0 if self._have() > furthest else in_vain + 1
+                furthest = max(furthest, self._have())
+                if in_vain >= ATTEMPTS:
+                    raise FetchError(
+                        f"{self.file.name} can't be fetched from {self.url}: {cut}. {size_text(furthest)} "
+                        "are kept: the same command goes on from there. Or set a `mirror`, or `root` if you "
+                        "have the files."
+                    ) from cut
+                sleep(min(max(2.0**in_vain - 1, cut.wait_s), MAX_WAIT_S))
+
+    def _attempt(self, session: requests.Session) -> None:
+        headers = {}
+        have, version = self._have(), self._version()
+        if have and version:
+            headers = {"Range": f"bytes={have}-", "If-Range": version}
+        try:
+            with self._get(session, headers) as response:
+                self._receive(response, have)
+        except failures.TooManyRedirects as error:
+            raise FetchError(
+                f"{self.url} redirects more than {MAX_REDIRECTS} times, which looks like a loop. "
+                f"Set a `mirror`, or `root` if you have the files."
+            ) from error
+        except (failures.InvalidSchema, failures.InvalidURL, failures.MissingSchema) as error:
+            raise FetchError(f"{self.url} leads to an address that is no http or https: {error}.") from error
+        except failures.SSLError as error:
+            if "CERTIFICATE_VERIFY_FAILED" not in str(error):
+                raise _CutError(str(error)) from error
+            self._go_on_without_certificate(session, error)
+        except (failures.RequestException, urllib3.exceptions.HTTPError, ssl.SSLError) as error:
+            raise _CutError(str(error)) from error
+        except OSError as error:
+            raise FetchError(
+                f"{self.part} can't be written: {error.strerror}. Free some room there."
+            ) from error
+
+    def _get(self, session: requests.Session, headers: dict[str, str]) -> requests.Response:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", urllib3.exceptions.InsecureRequestWarning)
+            return session.get(self.url, headers=headers, stream=True, timeout=TIMEOUT_S, verify=self.verify)
+
+    def _go_on_without_certificate(self, session: requests.Session, error: failures.SSLError) -> None:
+        # University servers often send half a certificate chain. A pinned SHA-256 vouches for the bytes
+        # whoever sends them; without one, or with a token that a stranger could read, there is no going on.
+        if self.file.sha256 is None or "Authorization" in session.headers:
+            raise FetchError(
+                f"the certificate of {urlsplit(self.url).hostname} can't be verified, and no hash of "
+                f"{self.file.name} is known to check it by ({error}). Set a `mirror`, or `root` if you have "
+                "the files."
+            ) from error
+        self.verify = False
+        raise _CutError("its certificate can't be verified") from error
+
+    def _receive(self, response: requests.Response, have: int) -> None:
+        if response.status_code == 416:
+            if response.headers.get("Content-Range", "").rpartition("/")[2] == str(have):
+                return  # all of it was here
+            self.part.unlink()
+            raise _CutError("the server has a shorter file than the part that was kept")
+        self._check_status(response)
+        if response.status_code == 206:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                self.part.unlink()
+                raise _CutError("the server sent another piece than the one asked for")
+        else:  # from the start: nothing was kept, the file changed, or the server can't resume
+            have = 0
+            # In this order: killed in between, old bytes must not be taken for the new version's.
+            self.part.unlink(missing_ok=True)
+            self.state.write_text(json.dumps({"version": _version_of(response)}), encoding="utf-8")
+        total = self._total(response, have)
+        require_room(self.part.parent, (total or have) - have, self.file.name)
+        self._save(response, have, total)
+
+    def _save(self, response: requests.Response, have: int, total: int | None) -> None:
+        with self.part.open("ab" if have else "wb") as stream:
+            for piece in response.raw.stream(CHUNK_BYTES, decode_content=False):
+                stream.write(piece)
+                have += len(piece)
+                if self.progress:
+                    self.progress(self.file.name, have, total)
+        if total is not None and have != total:
+            raise _CutError(f"{have} of {total} bytes came")
+
+    def _check_status(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status in (200, 206):
+            return
+        if status in (408, 429) or status >= 500:
+            wait = response.headers.get("Retry-After", "")
+            raise _CutError(
+                f"the server answers {status} {response.reason}", float(wait) if wait.isdigit() else 0.0
+            )
+        why = {
+            401: "it wants credentials: set the dataset's token variable, or ask for access",
+            403: "it doesn't give the file out: it may want a registration first",
+            404: "the file isn't there any more",
+            410: "the file isn't there any more",
+        }.get(status, "it won't send the file")
+        raise FetchError(
+            f"{self.file.name} can't be fetched: {self.url} answers {status} {response.reason}; {why}. "
+            f"Set a `mirror`, or unpack the files yourself and set `root` to their folder."
+        )
+
+    def _total(self, response: requests.Response, have: int) -> int | None:
+        length = response.headers.get("Content-Length")
+        if length is not None:
+            return have + int(length)
+        # The end of a chunked body is marked; one that ends with the connection may have been cut anywhere.
+        is_marked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        if not is_marked and not (self.file.sha256 or self.file.md5):
+            raise FetchError(
+                f"{self.url} doesn't say how long {self.file.name} is, and no hash of it is known: nothing "
+                "could tell a whole file from half of it. Set a `mirror`, or `root` if you have the files."
+            )
+        return None
+
+    def _have(self) -> int:
+        return self.part.stat().st_size if self.part.exists() else 0
+
+    def _version(self) -> str | None:
+        try:
+            version = json.loads(self.state.read_text(encoding="utf-8"))["version"]
+        except (FileNotFoundError, ValueError):
+            return None
+        return version if isinstance(version, str) else None
+
+
+def _version_of(response: requests.Response) -> str | None:
+    # If-Range takes a strong ETag or a date; a weak ETag (W/"…") doesn't promise the same bytes.
+    etag = response.headers.get("ETag", "")
+    return etag if re.fullmatch(r'"[^"]*"', etag) else response.headers.get("Last-Modified")

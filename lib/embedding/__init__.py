@@ -1,0 +1,1 @@
+"""Backbones, their runtimes, and the contract under which vectors may be compared."""

@@ -1,0 +1,1 @@
+"""The only modules that decode pictures, videos and rasters."""

@@ -1,0 +1,78 @@
+"""When each packet of a video is shown, and which packets a set of frames needs. Plain numbers, no decoder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A video's packets in decoding order, as found by reading them without decoding.
+
+    Times are ticks of `time_base` seconds, as the container counts them; where it doesn't count them in order,
+    ticks begin at 0 with the first frame that is decoded.
+    """
+
+    pts: np.ndarray  # (packets,) int64: the tick at which each is shown
+    is_key: np.ndarray  # (packets,) bool
+    is_shown: np.ndarray  # (packets,) bool: False where an edit list hides the frame
+    time_base: Fraction
+    step: int  # ticks for which the last frame is shown, at least 1
+    is_orderly: bool  # False where timestamps are missing, repeated or jump back, or packets are damaged
+    top_layer: int = 0  # highest temporal sub-layer (HEVC)
+
+    @cached_property
+    def frames(self) -> int:
+        """How many frames are to be shown."""
+        return int(self.is_shown.sum())
+
+    @cached_property
+    def origin(self) -> int:
+        """The tick that counts as 0 s: the first frame's."""
+        return int(self.pts[self.is_shown].min()) if self.is_orderly else 0
+
+    @cached_property
+    def end(self) -> int:
+        """The tick at which the last frame stops being shown."""
+        return int(self.pts[self.is_shown].max()) + self.step if self.is_orderly else self.step * self.frames
+
+    @property
+    def duration_s(self) -> float:
+        """From the first frame's time to the end of the last."""
+        return self.seconds(self.end)
+
+    def seconds(self, tick: int) -> float:
+        """Seconds since the first frame."""
+        return float((tick - self.origin) * self.time_base)
+
+    def spans(self) -> Iterator[tuple[int, int, bool]]:
+        """Each shown frame's tick, the tick at which the next one follows, and whether it is a keyframe, in time order."""
+        shown = np.flatnonzero(self.is_shown)
+        shown = shown[np.argsort(self.pts[shown], kind="stable")]
+        ticks = self.pts[shown].tolist()
+        return zip(ticks, [*ticks[1:], self.end], self.is_key[shown].tolist(), strict=True)
+
+    def needed(self, wanted: np.ndarray) -> np.ndarray:
+        """Which packets a decoder must see to give the wanted frames.
+
+        From a wanted frame's keyframe up to its own packet. A leading frame (shown before the keyframe that
+        it follows in the file, as in open GOPs) refers across that keyframe, so it needs the GOP before as well.
+
+        Args:
+            wanted: Ticks of the wanted frames.
+
+        Returns:
+            (packets,) bool
+        """
+        keyframe = np.maximum.accumulate(np.where(self.is_key, np.arange(len(self.pts)), 0))
+        edges = np.zeros(len(self.pts) + 1, np.int64)
+        for packet in np.flatnonzero(np.isin(self.pts, wanted) & self.is_shown):
+            start = keyframe[packet]
+            while start > 0 and self.pts[packet] < self.pts[start]:
+                start = keyframe[start - 1]
+            edges[start] += 1
+            edges[packet + 1] -= 1
+        return np.cumsum(edges[:-1]) > 0

@@ -1,0 +1,1 @@
+"""Indexes over stored vectors, and the queries that read them."""

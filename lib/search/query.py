@@ -1,0 +1,219 @@
+"""Answers to queries: a picture, a clip or a stored item in; moments out.
+
+The index proposes windows; late interaction decides: a window's score is the best cosine among its own frames, so a
+moment isn't lost in its window's mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lib.embedding.vectors import unit
+from lib.errors import ContractMismatchError, IndexMissingError, LakeError, QueryError
+from lib.lake import vectors_of
+from lib.search.index import VectorIndex
+from lib.stages.centring import centred, frame_features, read_centre
+from lib.stages.clip_index import index_folder
+from lib.stages.making import Work
+
+# Windows looked at closely for each hit wanted: overlapping windows of one moment make one hit.
+_CANDIDATES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: centred unit frame features, (n, d) float32, n = 1 for a picture."""
+
+    features: np.ndarray
+    shown: str
+    # Left out of the answer: an item doesn't find itself.
+    without_item: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A moment: where it is, and how alike (cosine, best first)."""
+
+    rank: int
+    item: str
+    path: str
+    score: float
+    start_s: float
+    end_s: float
+    t_s: float
+    shard: str
+
+
+class Searcher:
+    """One archive's published index, opened once, asked often.
+
+    Raises:
+        IndexMissingError: Nothing was indexed yet.
+        ContractMismatchError: It was indexed under another contract than the catalog asks for now.
+    """
+
+    def __init__(self, work: Work):
+        folder = index_folder(work)
+        name = work.archive.name
+        if folder is None:
+            others = [c for c in work.lake.contracts(name, "clip_index") if c != work.contract.id]
+            if others:
+                raise ContractMismatchError(
+                    f"archive {name!r} was indexed under {', '.join(others)}, but its catalog entry asks for "
+                    f"{work.contract.id}; vectors of two contracts can't be compared. `dinolake run {name}` indexes it "
+                    "under the new one, or set `backbone` back."
+                )
+            raise IndexMissingError(
+                f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
+            )
+        self._work = work
+        self._rows = work.rows("clip_index")
+        self._index = VectorIndex.open(folder, contract=work.contract.id)
+        self._centre = read_centre(work)
+        gone = np.array(self._rows.column("is_gone").to_pylist(), bool)
+        # Removed at the source means gone from the answers at once, before any index is made again.
+        removed = work.lake.ledger.removed(name)
+        self._names = np.array(self._rows.column("item").to_pylist(), object)
+        self._alive = ~gone & ~np.isin(self._names, list(removed)) if removed else ~gone
+        self._is_all_alive = bool(self._alive.all())
+
+    def features(self, cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
+        """Raw vectors of this archive's contract as centred unit features, (n, d) float32."""
+        return centred(frame_features(cls, patch_mean), self._centre)
+
+    def of_item(self, name: str) -> Query:
+        """A stored video as a query, or a moment of it: `ITEM` or `ITEM#t=12.0`.
+
+        Raises:
+            QueryError: No such item, or no frame of it is stored.
+        """
+        item, _, moment = name.partition("#t=")
+        known = {i.item: i for i in self._work.lake.ledger.items(self._work.archive.name)}
+        if item not in known or known[item].removed:
+            raise QueryError(
+                f"no item {item!r} in {self._work.archive.name!r}. {_nearest(item, list(known))}"
+            )
+        table = self._frames(known[item].shard, [item])
+        if not table.num_rows:
+            raise QueryError(
+                f"item {item!r} has no stored frames: it was refused, or `dinolake run` hasn't come to it."
+            )
+        features = self.features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
+        if moment:
+            try:
+                wanted_s = float(moment.split(",")[0])
+            except ValueError as error:
+                raise QueryError(
+                    f"{name!r}: after #t= comes a time in seconds, as in {item}#t=12.0"
+                ) from error
+            nearest = np.abs(table.column("t_s").to_numpy() - wanted_s).argmin()
+            features = features[nearest : nearest + 1]
+        return Query(features, name, without_item=item)
+
+    def search(self, query: Query, *, k: int, where: str | None = None) -> list[Hit]:
+        """The k best moments, no two of them overlapping.
+
+        Raises:
+            QueryError: k below 1, or `where` is no SQL condition over the clips' columns.
+        """
+        if k < 1:
+            raise QueryError(f"-k is {k}; ask for 1 or more hits.")
+        allowed = self._allowed(query, where)
+        if allowed is not None and not allowed.any():
+            return []
+        vector = unit(query.features.mean(axis=0, keepdims=True))
+        found = self._index.search(vector, k=_CANDIDATES * k + 8, allowed=allowed)
+        return self._moments(query, found.ids[0], k)
+
+    def _allowed(self, query: Query, where: str | None) -> np.ndarray | None:
+        if where is None and query.without_item is None and self._is_all_alive:
+            return None
+        allowed = self._alive.copy()
+        if query.without_item is not None:
+            allowed &= self._names != query.without_item
+        if where is not None:
+            allowed &= self._work.lake.matching(self._rows.drop_columns(["is_gone"]), where)
+        return allowed
+
+    def _moments(self, query: Query, rows: np.ndarray, k: int) -> list[Hit]:
+        candidates = self._rows.take(pa.array(rows)).to_pylist()
+        frames = {}
+        for shard in sorted({row["shard"] for row in candidates}):
+            wanted = sorted({row["item"] for row in candidates if row["shard"] == shard})
+            frames |= self._frames_by_item(shard, wanted)
+        scored = []
+        for row in candidates:
+            times_s, features = frames[row["item"]]
+            inside = np.flatnonzero((times_s >= row["start_s"]) & (times_s <= row["end_s"]))
+            similar = query.features @ features[inside].T
+            # Each frame of the query with its best match in the window, averaged; one frame: the best match.
+            score = float(similar.max(axis=1).mean())
+            best = inside[int(similar.max(axis=0).argmax())]
+            scored.append((score, float(times_s[best]), row))
+        scored.sort(key=lambda entry: (-entry[0], entry[2]["item"], entry[2]["start_s"]))
+        return _without_overlaps(scored, k, self._work.root)
+
+    def _frames_by_item(self, shard: str, items: Sequence[str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        table = self._frames(shard, items)
+        features = self.features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
+        names = np.array(table.column("item").to_pylist(), object)
+        times_s = table.column("t_s").to_numpy()
+        return {item: (times_s[names == item], features[names == item]) for item in items}
+
+    def _frames(self, shard: str, items: Sequence[str]) -> pa.Table:
+        path = self._work.lake.path(self._work.place("frame_embeddings", shard))
+        columns = ["item", "t_s", "cls", "patch_mean"]
+        try:
+            return pq.read_table(
+                path, columns=columns, filters=pc.field("item").isin(list(items)), partitioning=None
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise LakeError(
+                f"{path} can't be read ({error}). `dinolake run {self._work.archive.name}` makes it again."
+            ) from error
+
+    def thumbnail(self, hit: Hit) -> bytes | None:
+        """The stored JPEG of a hit's best frame."""
+        table = pq.read_table(
+            self._work.lake.path(self._work.place("frames", hit.shard)),
+            columns=["t_s", "thumbnail"],
+            filters=(pc.field("item") == hit.item) & (pc.field("t_s") == hit.t_s),
+            partitioning=None,
+        )
+        return table.column("thumbnail")[0].as_py() if table.num_rows else None
+
+
+def _without_overlaps(scored: list[tuple[float, float, dict[str, Any]]], k: int, root: Path) -> list[Hit]:
+    """The best windows, each later one only where it doesn't overlap a better one of the same video."""
+    hits: list[Hit] = []
+    for score, t_s, row in scored:
+        clashes = any(
+            h.item == row["item"] and row["start_s"] < h.end_s and h.start_s < row["end_s"] for h in hits
+        )
+        if not clashes:
+            hits.append(
+                Hit(
+                    len(hits) + 1, row["item"], str(root / row["path"]), round(score, 4),
+                    row["start_s"], row["end_s"], t_s, row["shard"],
+                )
+            )  # fmt: skip
+        if len(hits) == k:
+            break
+    return hits
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=3)
+    return (
+        f"Near: {', '.join(near)}."
+        if near
+        else "`dinolake archives` lists archives; items are file names without ending."
+    )

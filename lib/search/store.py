@@ -1,0 +1,193 @@
+"""Unit vectors as float16, mapped from their file or held in memory, read back as float32 of unit length."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from lib.errors import ContractMismatchError, IndexTooSmallError, LakeError, QueryError
+
+BLOCK_ROWS = 8192
+# float16 moves a length by some 1e-4; anything further off was never a unit vector (or holds a NaN).
+LENGTH_TOLERANCE = 0.01
+
+
+class VectorStore:
+    """Rows 0..n-1: what an index's candidates are rescored by, and what its recall is measured against."""
+
+    def __init__(self, vectors: np.ndarray) -> None:
+        # Plain arrays: np.memmap's own indexing costs more than the rows it brings.
+        self._parts = [np.asarray(vectors)]
+        self._starts = np.array([0, len(vectors)])
+
+    @classmethod
+    def of(cls, vectors: np.ndarray | Iterable[np.ndarray]) -> Self:
+        """Take an array as it lies; spool blocks into an unnamed file, so that they needn't fit in memory."""
+        if isinstance(vectors, np.ndarray):
+            return cls(_as_rows(vectors))
+        rows, dim = 0, 0
+        # Unlinked from the start: a killed build leaves nothing behind. TMPDIR says where.
+        with tempfile.TemporaryFile() as spool:
+            for block in vectors:
+                part = _as_rows(block, dim or None)
+                rows, dim = rows + len(part), part.shape[1]
+                spool.write(np.ascontiguousarray(part).data)
+            if not rows:
+                raise IndexTooSmallError(
+                    "There are no vectors to index. Run the stages above the index, see what they rejected."
+                )
+            spool.flush()
+            return cls(np.memmap(spool, dtype=np.float16, mode="r", shape=(rows, dim)))
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Map a file that `write` made."""
+        return cls(np.load(path, mmap_mode="r", allow_pickle=False))
+
+    @property
+    def rows(self) -> int:
+        """Vectors stored."""
+        return int(self._starts[-1])
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return int(self._parts[0].shape[1])
+
+    def append(self, vectors: np.ndarray) -> None:
+        """Add rows behind the last."""
+        part = _as_rows(vectors, self.dim)
+        self._parts.append(part)
+        self._starts = np.append(self._starts, self.rows + len(part))
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Unit float32 vectors of these rows, whatever the shape they are asked in: (..., dim)."""
+        flat = rows.ravel()
+        if len(self._parts) == 1:
+            vectors = self._parts[0][flat].astype(np.float32)
+        else:
+            vectors = np.empty((len(flat), self.dim), np.float32)
+            owner = np.searchsorted(self._starts, flat, side="right") - 1
+            for part in np.unique(owner):
+                mine = owner == part
+                vectors[mine] = self._parts[part][flat[mine] - self._starts[part]]
+        return _scaled(vectors).reshape(*rows.shape, self.dim)
+
+    def raw_blocks(self, start: int = 0) -> Iterator[np.ndarray]:
+        """The float16 rows as they lie, from `start` on, some thousands at a time."""
+        for part, offset in zip(self._parts, self._starts, strict=False):
+            for first in range(max(0, start - int(offset)), len(part), BLOCK_ROWS):
+                yield part[first : first + BLOCK_ROWS]
+
+    def unit_blocks(self, start: int = 0) -> Iterator[np.ndarray]:
+        """The rows as unit float32, from `start` on, some thousands at a time."""
+        for raw in self.raw_blocks(start):
+            yield _scaled(raw.astype(np.float32))
+
+    def check_lengths(self) -> None:
+        """See that every row is a unit vector.
+
+        Raises:
+            LakeError: One isn't, or holds what is no number.
+        """
+        first = 0
+        for raw in self.raw_blocks():
+            lengths = _lengths(raw.astype(np.float32))
+            bad = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))  # a NaN is bad, too
+            if bad.size:
+                raise LakeError(
+                    f"Vector {first + bad[0]} has length {lengths[bad[0]]:.3g} where 1 is due "
+                    f"({bad.size} such among {len(raw)}). Make the stage above the index again."
+                )
+            first += len(raw)
+
+    def checked_queries(self, queries: np.ndarray) -> np.ndarray:
+        """The queries, of exactly unit length.
+
+        Raises:
+            ContractMismatchError: They have another dimension.
+            QueryError: One has no length or no direction.
+        """
+        if queries.ndim != 2 or queries.shape[1] != self.dim:
+            raise ContractMismatchError(
+                f"Queries of shape {queries.shape} can't be compared with vectors of {self.dim} numbers. "
+                "Embed the query under the contract of what is searched."
+            )
+        lengths = _lengths(queries)[:, None]
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise QueryError(
+                "A query vector is all zeros, or holds what is no number. Embed the query again."
+            )
+        return np.ascontiguousarray(queries / lengths, dtype=np.float32)
+
+    def nearest(
+        self, queries: np.ndarray, k: int, rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The exact answer: row numbers and cosines, (queries, k) each, best first, equals by row number.
+
+        Args:
+            queries: Unit float32, (queries, dim).
+            k: At most as many as there are rows to look at.
+            rows: Only these (ascending row numbers); all where left out.
+        """
+        best_ids = np.empty((len(queries), 0), np.int64)
+        best_scores = np.empty((len(queries), 0), np.float32)
+        for ids, vectors in self._chunks(rows):
+            scores = np.hstack([best_scores, queries @ vectors.T])
+            ids = np.hstack([best_ids, np.broadcast_to(ids, (len(queries), len(ids)))])
+            best_ids, best_scores = top(ids, scores, k)
+        return best_ids, best_scores
+
+    def write(self, path: Path) -> None:
+        """Write all rows as one .npy file."""
+        with path.open("wb") as file:
+            header = {"descr": "<f2", "fortran_order": False, "shape": (self.rows, self.dim)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for block in self.raw_blocks():
+                file.write(np.ascontiguousarray(block).data)
+
+    def _chunks(self, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        if rows is not None:
+            for first in range(0, len(rows), BLOCK_ROWS):
+                ids = rows[first : first + BLOCK_ROWS]
+                yield ids, self.take(ids)
+            return
+        first = 0
+        for block in self.unit_blocks():
+            yield np.arange(first, first + len(block)), block
+            first += len(block)
+
+
+def top(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best columns of each row: higher scores first, equals by id."""
+    if scores.shape[1] > k:
+        picked = np.argpartition(-scores, k - 1, axis=1)[:, :k]
+        # A partition takes any of those that tie for the last place: give it to the lowest ids.
+        last = np.take_along_axis(scores, picked, axis=1).min(axis=1)
+        for row in np.flatnonzero((scores >= last[:, None]).sum(axis=1) > k):
+            tied = np.flatnonzero(scores[row] >= last[row])
+            picked[row] = tied[np.lexsort((ids[row, tied], -scores[row, tied]))[:k]]
+        ids, scores = np.take_along_axis(ids, picked, axis=1), np.take_along_axis(scores, picked, axis=1)
+    order = np.lexsort((ids, -scores), axis=1)
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+
+
+def _lengths(vectors: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
+
+
+def _scaled(vectors: np.ndarray) -> np.ndarray:
+    vectors /= _lengths(vectors)[:, None]
+    return vectors
+
+
+def _as_rows(vectors: np.ndarray, dim: int | None = None) -> np.ndarray:
+    """Check the shape and hold as float16; an array that already is float16 isn't copied."""
+    if vectors.ndim != 2 or (dim is not None and vectors.shape[1] != dim):
+        wanted = f"(rows, {dim})" if dim else "(rows, dim)"
+        raise LakeError(
+            f"Vectors of shape {vectors.shape} where {wanted} is due: are they of another contract?"
+        )
+    return np.asarray(vectors, dtype=np.float16)

@@ -1,0 +1,51 @@
+"""sources: download and unpack what has to be, then register every file found."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.catalog import Archive
+from lib.lake import Lake
+from lib.stages.sources import register, root_of
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """What stands at an archive's source now, and what changed since last time."""
+
+    root: Path
+    shards: tuple[str, ...]
+    files: int
+    new: int
+    changed: int
+    removed: int
+    bytes: int
+    seconds: float
+
+
+def acquire(
+    archive: Archive, lake: Lake, *, say: Callable[[str], None] = lambda line: None, accept_empty: bool = False
+) -> Acquired:
+    """Bring an archive's sources up to date.
+
+    Raises:
+        FetchError, LicenceError: A dataset can't be downloaded, or not yet.
+        CatalogError: The root isn't there, or is suddenly empty.
+    """
+    began = time.perf_counter()
+    if archive.dataset is not None:
+        from lib.datasets import dataset
+        from lib.fetch import fetch
+
+        fetch(
+            dataset(archive.dataset), root_of(archive, lake), mirror=archive.mirror,
+            root=Path(archive.root).expanduser() if archive.root else None,
+            acknowledged=archive.acknowledge_licence, progress=say,
+        )  # fmt: skip
+    found = register(archive, lake, accept_empty=accept_empty)
+    standing = [item for item in lake.ledger.items(archive.name) if not item.removed]
+    return Acquired(
+        root_of(archive, lake), found.shards, len(standing), found.new, found.changed, found.removed,
+        sum(item.bytes for item in standing), round(time.perf_counter() - began, 3),
+    )  # fmt: skip

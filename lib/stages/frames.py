@@ -1,0 +1,266 @@
+"""frames and frame_embeddings: one decode feeds both; a second contract reuses the sampling.
+
+The two files are written in one pass when both are missing. A frame's `sample_hash` is its video's content hash and
+its timestamp: where that stands in the former file under the same contract, the vector is kept.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lib import schemas
+from lib.compute import Compute, Failed
+from lib.lake import Facts, ShardWriter, fingerprint, vectors_column, vectors_of
+from lib.stages.frame_worker import FrameChunk, FrameTask, FrameWorkerFactory
+from lib.stages.items import OK
+from lib.stages.making import Work
+
+Vectors = dict[str, np.ndarray]  # column -> (rows, dim) float16
+Kept = dict[str, Vectors]  # sample hash -> column -> (dim,) float16
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    item: str
+    path: str
+    content_hash: str
+
+    def sample_hash(self, pts: int) -> str:
+        return f"{self.content_hash}@{pts}"
+
+
+def make_frames(
+    work: Work, shard: str, compute: Compute, *, frames: bool = True, embeddings: bool = True
+) -> dict[str, Facts]:
+    """Make what is asked for and missing of a shard's `frames` and `frame_embeddings`."""
+    wanted = [name for name, asked in (("frames", frames), ("frame_embeddings", embeddings)) if asked]
+    with ExitStack() as held:
+        for name in wanted:
+            held.enter_context(work.lake.lock(work.place(name, shard)))
+        done = {name: facts for name in wanted if (facts := work.done(name, shard))}
+        missing = [name for name in wanted if name not in done]
+        if not missing:
+            return done
+        making = _Making(work, shard, missing)
+        return done | making.run(compute)
+
+
+class _Making:
+    def __init__(self, work: Work, shard: str, missing: list[str]):
+        self._work, self._shard, self._missing = work, shard, missing
+        self._sampling = work.archive.frames.sampling()
+        rows = work.rows("items", shard, ["item", "path", "content_hash", "verdict", "removed"]).to_pylist()
+        self._items = [
+            _Item(r["item"], r["path"], r["content_hash"]) for r in rows if r["verdict"] == OK and not r["removed"]
+        ]
+        self._mark = fingerprint(work.archive.frames.model_dump(exclude={"limit_s"}))
+        self._frames = self._known_frames()
+        self._vectors = self._known_vectors() if "frame_embeddings" in missing else {}
+
+    def _known_frames(self) -> dict[str, pa.Table]:
+        """The frames of each item that are as they should be already, by item."""
+        former = self._work.former("frames", self._shard)
+        if former is None or former[1].notes.get("sampling") != self._mark:
+            return {}
+        table, facts = former
+        hashes = {item.item: item.content_hash for item in self._items}
+        known: dict[str, pa.Table] = {}
+        for name, start, length in _runs(table.column("item").to_pylist()):
+            rows = table.slice(start, length)
+            if rows.column("sample_hash")[0].as_py().split("@")[0] == hashes.get(name):
+                known[name] = rows
+        for name, content_hash in facts.notes.get("failed", {}).items():
+            if name not in known and hashes.get(name) == content_hash:
+                known[name] = table.slice(0, 0)
+        return known
+
+    def _known_vectors(self) -> Kept:
+        """Vectors of the former file under this contract, by sample hash."""
+        former = self._work.former("frame_embeddings", self._shard)
+        if former is None:
+            return {}
+        table, _ = former
+        columns = {name: vectors_of(table, name) for name in ("cls", "patch_mean")}
+        if "patch_grid" in table.column_names:
+            columns["patch_grid"] = np.stack(
+                [np.frombuffer(cell.as_py(), np.float16) for cell in table.column("patch_grid")]
+            )
+        hashes = table.column("sample_hash").to_pylist()
+        return {h: {name: rows[at] for name, rows in columns.items()} for at, h in enumerate(hashes)}
+
+    def run(self, compute: Compute) -> dict[str, Facts]:
+        work, shard = self._work, self._shard
+        schema = {"frames": schemas.FRAMES, "frame_embeddings": _embedding_schema(work)}
+        with ExitStack() as open_files:
+            writers = {
+                name: open_files.enter_context(
+                    work.lake.writing(work.place(name, shard), schema[name], work.prints.of(name, shard))
+                )
+                # Embeddings are moved into place before frames: the inner block ends first. Frames without
+                # vectors are harmless, and so are vectors without frames: both are found again by sample hash.
+                for name in self._missing
+            }
+            self._fill(compute, writers)
+        return {name: writer.facts for name, writer in writers.items()}
+
+    def _fill(self, compute: Compute, writers: dict[str, ShardWriter]) -> None:
+        work = self._work
+        tasks = {item.item: task for item in self._items if (task := self._task(item))}
+        factory = FrameWorkerFactory(
+            work.archive.embedding.backbone if "frame_embeddings" in self._missing else None,
+            work.archive.embedding.size_px,
+            work.archive.embedding.pooling(),
+        )
+        chunks = _InOrder(compute.map(factory, list(tasks.values()), limit_s=work.archive.frames.limit_s))
+        if "frames" in writers:
+            writers["frames"].facts.notes = {"sampling": self._mark, "failed": {}}
+        number = 0
+        for item in self._items:
+            if item.item in tasks:
+                self._write_made(item, tasks[item.item], chunks.of(number), writers)
+                number += 1
+            else:
+                self._write_kept(item, writers)
+
+    def _task(self, item: _Item) -> FrameTask | None:
+        """What has to be decoded of an item; None when all of it is known."""
+        path, limit_s = str(self._work.root / item.path), self._work.archive.frames.limit_s
+        needs_vectors = "frame_embeddings" in self._missing
+        rows = self._frames.get(item.item)
+        if rows is None:
+            known = frozenset(int(h.split("@")[1]) for h in self._vectors if h.startswith(f"{item.content_hash}@"))
+            return FrameTask(path, limit_s, sampling=self._sampling, known_pts=known)
+        if not needs_vectors:
+            return None
+        missing = tuple(pts for pts in rows.column("pts").to_pylist() if item.sample_hash(pts) not in self._vectors)
+        return FrameTask(path, limit_s, pts=missing) if missing else None
+
+    def _write_made(
+        self, item: _Item, task: FrameTask, chunks: Iterator[FrameChunk | Failed], writers: dict[str, ShardWriter]
+    ) -> None:
+        if task.sampling is None and len(task.pts) < self._frames[item.item].num_rows:
+            # Some frames of the item are known: what is new is merged among them, by time.
+            made = 0
+            for chunk in chunks:
+                if isinstance(chunk, Failed):
+                    _note_failure(item, chunk, writers)
+                else:
+                    made += len(chunk.pts)
+                    for at, pts in enumerate(chunk.pts):
+                        vectors = {name: rows[at] for name, rows in chunk.vectors.items()}
+                        self._vectors[item.sample_hash(pts)] = vectors
+            self._write_kept(item, writers, made=made)
+            return
+        for chunk in chunks:
+            if isinstance(chunk, Failed) or chunk.note:
+                _note_failure(item, chunk, writers)
+            if isinstance(chunk, FrameChunk) and len(chunk.pts):
+                self._write_chunk(item, chunk, writers)
+
+    def _write_chunk(self, item: _Item, chunk: FrameChunk, writers: dict[str, ShardWriter]) -> None:
+        hashes = [item.sample_hash(pts) for pts in chunk.pts]
+        ids = _ids(item, chunk.t_s)
+        if "frames" in writers:
+            writers["frames"].write(ids | {"pts": chunk.pts, "sample_hash": hashes, "thumbnail": chunk.thumbnails})
+            writers["frames"].facts.made += len(hashes)
+        if "frame_embeddings" in writers:
+            vectors = _columns(_merged(chunk, hashes, self._vectors))
+            writers["frame_embeddings"].write(ids | {"sample_hash": hashes} | vectors)
+            writers["frame_embeddings"].facts.made += sum(chunk.is_new)
+            writers["frame_embeddings"].facts.kept += len(hashes) - sum(chunk.is_new)
+
+    def _write_kept(self, item: _Item, writers: dict[str, ShardWriter], *, made: int = 0) -> None:
+        rows = self._frames[item.item]
+        if "frames" in writers:
+            if not rows.num_rows:
+                writers["frames"].facts.notes["failed"][item.item] = item.content_hash
+            writers["frames"].write(rows)
+            writers["frames"].facts.kept += rows.num_rows
+        if "frame_embeddings" in writers and rows.num_rows:
+            found = [self._vectors.get(h) for h in rows.column("sample_hash").to_pylist()]
+            keep = [at for at, vectors in enumerate(found) if vectors is not None]
+            known = [vectors for vectors in found if vectors is not None]
+            if known:
+                ids = rows.take(keep).select(["sample", "item", "t_s", "sample_hash"]).combine_chunks()
+                merged = {name: np.stack([vectors[name] for vectors in known]) for name in known[0]}
+                named = {name: ids.column(name).combine_chunks() for name in ids.column_names}
+                writers["frame_embeddings"].write(named | _columns(merged))
+            writers["frame_embeddings"].facts.made += made
+            writers["frame_embeddings"].facts.kept += len(keep) - made
+
+
+def _note_failure(item: _Item, chunk: FrameChunk | Failed, writers: dict[str, ShardWriter]) -> None:
+    reason = chunk.reason if isinstance(chunk, Failed) else chunk.note
+    for name, writer in writers.items():
+        writer.facts.reasons[item.path] = reason
+        if isinstance(chunk, Failed):
+            writer.facts.rejected += 1
+            if name == "frames":
+                writer.facts.notes["failed"][item.item] = item.content_hash
+
+
+def _ids(item: _Item, times_s: list[float]) -> dict[str, Any]:
+    return {
+        "sample": [f"{item.item}#t={round(time_s, 3)}" for time_s in times_s],
+        "item": [item.item] * len(times_s),
+        "t_s": times_s,
+    }
+
+
+def _merged(chunk: FrameChunk, hashes: list[str], known: Kept) -> Vectors:
+    """A chunk's new vectors, with those that were known already in their places."""
+    if all(chunk.is_new):
+        return chunk.vectors
+    following = iter(range(len(hashes)))
+    rows = [
+        {name: new[at] for name, new in chunk.vectors.items()}
+        if is_new and (at := next(following)) >= 0
+        else known[sample_hash]
+        for is_new, sample_hash in zip(chunk.is_new, hashes, strict=True)
+    ]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _columns(vectors: Vectors) -> dict[str, pa.Array]:
+    columns = {name: vectors_column(rows) for name, rows in vectors.items() if name != "patch_grid"}
+    if "patch_grid" in vectors:
+        grid = np.ascontiguousarray(vectors["patch_grid"], np.float16).reshape(len(vectors["patch_grid"]), -1)
+        width = pa.binary(2 * grid.shape[1])
+        columns["patch_grid"] = pa.FixedSizeBinaryArray.from_buffers(width, len(grid), [None, pa.py_buffer(grid.tobytes())])
+    return columns
+
+
+def _embedding_schema(work: Work) -> pa.Schema:
+    contract = work.contract
+    cells = contract.grid_cells if "patch_grid" in contract.pooling else 0
+    return schemas.frame_embeddings(contract.cls_dim, contract.patch_dim, cells)
+
+
+def _runs(names: list[str]) -> Iterator[tuple[str, int, int]]:
+    start = 0
+    for at in range(1, len(names) + 1):
+        if at == len(names) or names[at] != names[start]:
+            yield names[start], start, at - start
+            start = at
+
+
+class _InOrder:
+    """Chunks of numbered tasks, taken task by task; a task may have none."""
+
+    def __init__(self, stream: Iterator[tuple[int, Any]]):
+        self._stream = stream
+        self._ahead: tuple[int, Any] | None = None
+
+    def of(self, number: int) -> Iterator[Any]:
+        while True:
+            if self._ahead is None:
+                self._ahead = next(self._stream, None)
+            if self._ahead is None or self._ahead[0] != number:
+                return
+            _, chunk = self._ahead
+            self._ahead = None
+            yield chunk

@@ -1,0 +1,67 @@
+"""items: one row a source file, with what it is and a verdict: ok, or why not."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+
+from lib import schemas
+from lib.errors import UnreadableMediaError
+from lib.lake import Facts, ShardWriter
+from lib.ledger import LedgerItem
+from lib.stages.making import Work, ensure
+
+OK = "ok"
+_FACTS = ("duration_s", "width", "height", "codec", "rotation_deg", "fps", "frames", "has_audio")
+
+
+def make_items(work: Work, shard: str) -> Facts:
+    """Look into every new or changed file of a shard; files known by their content hash keep their row."""
+
+    def fill(writer: ShardWriter) -> None:
+        former = work.former("items", shard)
+        known = {row["item"]: row for row in former[0].to_pylist()} if former else {}
+        items = work.lake.ledger.items(work.archive.name, shard)
+        with ThreadPoolExecutor(4) as pool:
+            rows = list(pool.map(lambda item: _row(work, item, known.get(item.item)), items))
+        for row, is_new in rows:
+            if row["removed"]:
+                continue
+            if row["verdict"] != OK:
+                writer.facts.rejected += 1
+                writer.facts.reasons[row["path"]] = row["verdict"]
+            elif is_new:
+                writer.facts.made += 1
+            else:
+                writer.facts.kept += 1
+        writer.facts.notes = {
+            "removed": sum(row["removed"] for row, _ in rows),
+            "duration_s": round(sum(row["duration_s"] or 0.0 for row, _ in rows if not row["removed"]), 3),
+            "source_bytes": sum(row["bytes"] for row, _ in rows if not row["removed"]),
+        }
+        writer.write(pa.Table.from_pylist([row for row, _ in rows], schema=schemas.ITEMS))
+
+    return ensure(work, "items", shard, schemas.ITEMS, fill)
+
+
+def _row(work: Work, item: LedgerItem, known: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:
+    row: dict[str, Any] = {name: None for name in _FACTS}
+    row |= {
+        "item": item.item, "path": item.path, "content_hash": item.content_hash, "bytes": item.bytes,
+        "label": item.label, "split": item.split, "segments": json.loads(item.segments), "removed": item.removed,
+        "verdict": item.reason or OK, "note": "",
+    }  # fmt: skip
+    if item.reason or not item.content_hash:
+        return row, True
+    if known and known["content_hash"] == item.content_hash:
+        return row | {name: known[name] for name in (*_FACTS, "verdict", "note")}, False
+    if item.removed:
+        return row, True
+    from lib.media.video import probe_video
+
+    try:
+        facts = probe_video(work.root / item.path)
+    except UnreadableMediaError as error:
+        return row | {"verdict": str(error)}, True
+    return row | {name: getattr(facts, name) for name in _FACTS} | {"note": facts.note}, True

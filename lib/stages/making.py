@@ -1,0 +1,98 @@
+"""How every stage makes a shard: under its lock, only when its fingerprint doesn't stand, whole or not at all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow as pa
+
+from lib.catalog import Archive
+from lib.embedding.backbones import contract_of
+from lib.embedding.contract import Contract
+from lib.lake import WHOLE, Facts, Lake, Place, ShardWriter
+from lib.stages.line import Fingerprints, place_of
+from lib.stages.sources import root_of
+
+
+@dataclass(frozen=True)
+class Work:
+    """One archive in one lake under the contract that the catalog asks for: what every stage is given."""
+
+    lake: Lake
+    archive: Archive
+
+    @cached_property
+    def contract(self) -> Contract:
+        """The contract that the catalog entry's backbone and preprocessing make."""
+        chosen = self.archive.embedding
+        return contract_of(chosen.backbone, size_px=chosen.size_px, pooling=chosen.pooling())
+
+    @cached_property
+    def prints(self) -> Fingerprints:
+        """The fingerprints wanted, as the ledger stood when this was first asked."""
+        return Fingerprints(self.lake, self.archive, self.contract)
+
+    @property
+    def root(self) -> Path:
+        """The folder of the sources."""
+        return root_of(self.archive, self.lake)
+
+    def place(self, stage: str, shard: str = WHOLE) -> Place:
+        """Where a stage's shard lies."""
+        return place_of(self.archive, self.contract, stage, shard)
+
+    def done(self, stage: str, shard: str = WHOLE) -> Facts | None:
+        """The facts of a shard that is up to date, as kept; None when it has to be made."""
+        facts = self.lake.done(self.place(stage, shard), self.prints.of(stage, shard))
+        return as_kept(facts) if facts else None
+
+    def is_current(self, stage: str, shard: str = WHOLE) -> bool:
+        """Whether a shard, or a report, is what it would be if it were made now."""
+        return self._current(stage, shard) is not None
+
+    def is_made(self, stage: str, shard: str = WHOLE) -> bool:
+        """Whether something stands there, up to date or not."""
+        if stage.endswith("_report"):
+            return (self.lake.folder(self.archive.name, stage) / "report.json").is_file()
+        return self.lake.path(self.place(stage, shard)).is_file()
+
+    def kept_facts(self, stage: str, shard: str = WHOLE) -> Facts:
+        """The facts of a shard, or a report, that is up to date."""
+        return self._current(stage, shard) or Facts()
+
+    def _current(self, stage: str, shard: str) -> Facts | None:
+        if stage.endswith("_report"):
+            from lib.stages.reporting import report_facts
+
+            return report_facts(self, stage)
+        return self.done(stage, shard)
+
+    def rows(self, stage: str, shard: str = WHOLE, columns: list[str] | None = None) -> pa.Table:
+        """A committed shard's rows."""
+        return self.lake.read(self.place(stage, shard), columns)
+
+    def former(self, stage: str, shard: str) -> tuple[pa.Table, Facts] | None:
+        """What the shard held before, current or not: samples that still stand in it are kept."""
+        place = self.place(stage, shard)
+        footer = self.lake.footer(place)
+        return (self.lake.read(place), footer[1]) if footer else None
+
+
+def as_kept(facts: Facts) -> Facts:
+    """A committed shard's facts, seen from a run that left it as it was."""
+    return replace(facts, made=0, kept=facts.rows, seconds=0.0)
+
+
+def ensure(
+    work: Work, stage: str, shard: str, schema: pa.Schema, fill: Callable[[ShardWriter], None]
+) -> Facts:
+    """Make a shard unless it is up to date; `fill` writes its rows and counts them."""
+    place = work.place(stage, shard)
+    with work.lake.lock(place):
+        # Asked again under the lock: another run may have made it while this one waited.
+        if facts := work.done(stage, shard):
+            return facts
+        with work.lake.writing(place, schema, work.prints.of(stage, shard)) as writer:
+            fill(writer)
+        return writer.facts

@@ -1,0 +1,58 @@
+"""What must hold of committed shards, looked up rather than believed: read by the asset checks."""
+
+import numpy as np
+import pyarrow.compute as pc
+
+from lib.lake import vectors_of
+from lib.stages.items import OK
+from lib.stages.making import Work
+
+
+def rejected_share(work: Work) -> tuple[int, int]:
+    """(files seen, files refused) over all committed shards; files that are gone don't count."""
+    files = rejected = 0
+    for shard in work.prints.shards:
+        if work.lake.path(work.place("items", shard)).is_file():
+            rows = work.rows("items", shard, ["verdict", "removed"]).to_pylist()
+            files += sum(not row["removed"] for row in rows)
+            rejected += sum(not row["removed"] and row["verdict"] != OK for row in rows)
+    return files, rejected
+
+
+def embedding_faults(work: Work) -> list[str]:
+    """Shards in which a frame has no vector, or a vector isn't a finite one of some length."""
+    faults = []
+    for shard in work.prints.shards:
+        if work.done("frame_embeddings", shard) is None or work.done("frames", shard) is None:
+            continue
+        frames = set(work.rows("frames", shard, ["sample_hash"]).column("sample_hash").to_pylist())
+        table = work.rows("frame_embeddings", shard, ["sample_hash", "cls", "patch_mean"])
+        without = frames - set(table.column("sample_hash").to_pylist())
+        refused = len(work.lake.footer(work.place("frame_embeddings", shard))[1].reasons)  # type: ignore[index]
+        if without and not refused:
+            faults.append(f"{shard}: {len(without)} frames have no vector")
+        for name in ("cls", "patch_mean"):
+            norms = np.linalg.norm(vectors_of(table, name).astype(np.float32), axis=1)
+            if not (np.isfinite(norms) & (norms > 0)).all():
+                faults.append(f"{shard}: {name} has vectors that are not finite, or of no length")
+    return faults
+
+
+def index_faults(work: Work) -> tuple[list[str], dict[str, float]]:
+    """How the published index differs from the clips it should hold, and its measured recall."""
+    footer = work.lake.footer(work.place("clip_index"))
+    if footer is None:
+        return [], {}
+    rows = work.rows("clip_index", columns=["clip", "is_gone"])
+    held = set(rows.filter(pc.invert(rows.column("is_gone"))).column("clip").to_pylist())
+    wanted: set[str] = set()
+    for shard in work.prints.shards:
+        clips = work.rows("clips", shard, ["clip", "is_whole"])
+        wanted |= set(clips.filter(pc.invert(clips.column("is_whole"))).column("clip").to_pylist())
+    faults = []
+    if held != wanted:
+        faults.append(f"{len(wanted - held)} clips aren't in the index, {len(held - wanted)} in it are no clips")
+    recall = float(footer[1].notes["recall"])
+    if recall < work.archive.index.min_recall:
+        faults.append(f"recall@10 is {recall:.3f}, below {work.archive.index.min_recall}")
+    return faults, {"recall": recall, "clips": float(len(held))}

@@ -1,0 +1,1 @@
+"""What is worth having from stored vectors, one task a file."""

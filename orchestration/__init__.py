@@ -1,0 +1,1 @@
+"""Deployment: definitions, resources, jobs, sensors, the command line."""

@@ -1,0 +1,228 @@
+"""`dinolake run`: what is missing or stale, made by Dagster runs that stand in the UI's history."""
+
+import itertools
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from assets_defs.partitions import SHARDS_A_RUN, shards_of
+from assets_defs.reports import SCOREBOARD
+from lib.catalog import Archive
+from lib.errors import StageFailedError, UsageError
+from lib.lake import WHOLE, Lake
+from lib.stages.line import LINES
+from lib.stages.making import Work
+from orchestration.instance import close_orphans, prepare_home
+from orchestration.jobs import SCOREBOARD_JOB, VIDEO_STEPS, Step, job_name
+
+_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+@dataclass(slots=True)
+class StageOutcome:
+    """Samples made anew, kept as they were, refused, and the seconds it took, summed over shards."""
+
+    made: int = 0
+    kept: int = 0
+    rejected: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """What a whole `dinolake run` came to."""
+
+    archive: str
+    stages: dict[str, StageOutcome] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+    # Checks that did not pass: asset/check -> what it found.
+    warnings: dict[str, str] = field(default_factory=dict)
+    # File -> why it was refused.
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_all_kept(self) -> bool:
+        """Whether nothing had to be made."""
+        return not any(stage.made for stage in self.stages.values())
+
+
+def run_archive(
+    archive: Archive, lake: Lake, *, until: str | None = None, accept_empty: bool = False, refit: bool = False,
+    say: Callable[[str], None],
+) -> RunOutcome:  # fmt: skip
+    """Make what is missing or stale of an archive, up to a stage.
+
+    Raises:
+        UsageError: No such stage.
+        StageFailedError: Some shards failed; the message names them. All others are committed.
+    """
+    wanted = _wanted_stages(archive, until)
+    prepare_home()
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    lake.sweep()
+    from orchestration.definitions import defs
+
+    definitions = defs()
+    outcome = RunOutcome(archive.name)
+    with dg.DagsterInstance.get() as instance:
+        close_orphans(instance)
+        runner = _Runner(definitions, instance, archive, lake, outcome, say)
+        if accept_empty:
+            from lib.stages.acquire import acquire
+
+            acquire(archive, lake, accept_empty=True)
+        if refit:
+            from lib.stages.centring import make_centring
+
+            make_centring(Work(lake, archive), refit=True)
+        for step in VIDEO_STEPS:
+            stages = tuple(stage for stage in step.stages if stage in wanted)
+            if stages:
+                runner.make(step, stages)
+        if until is None:
+            runner.launch(SCOREBOARD_JOB, None, [SCOREBOARD])
+    return outcome
+
+
+def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
+    """A stage and all above it; all stages for None."""
+    line = {stage.name: stage for stage in LINES[archive.kind]}
+    if until is None:
+        return {"sources", *line}
+    if until == "sources":
+        return {"sources"}
+    if until not in line:
+        raise UsageError(f"no stage {until!r} in a {archive.kind} archive; its stages: sources, {', '.join(line)}.")
+    wanted, following = {"sources"}, [until]
+    while following:
+        stage = following.pop()
+        wanted.add(stage)
+        following.extend(name for name in line[stage].upstream if name not in wanted)
+    return wanted
+
+
+class _Runner:
+    def __init__(
+        self,
+        definitions: dg.Definitions,
+        instance: dg.DagsterInstance,
+        archive: Archive,
+        lake: Lake,
+        outcome: RunOutcome,
+        say: Callable[[str], None],
+    ):
+        self._definitions, self._instance = definitions, instance
+        self._archive, self._lake, self._outcome, self._say = archive, lake, outcome, say
+
+    def make(self, step: Step, stages: tuple[str, ...]) -> None:
+        """Run what is not up to date of a step; what is, is only counted."""
+        name, began = job_name(self._archive.name, step), time.perf_counter()
+        if stages == ("sources",):
+            self.launch(name, None, [dg.AssetKey([self._archive.name, "sources"])])
+            return
+        work = Work(self._lake, self._archive)
+        shards = work.prints.shards if step.is_sharded else [WHOLE]
+        due = {stage: self._due(work, stage, shards) for stage in stages}
+        for stage in stages:
+            self._outcome.stages[stage] = StageOutcome()
+            for shard in set(shards) - due[stage]:
+                self._count_kept(work, stage, shard)
+        for selected, batch in _batches(due, stages, shards):
+            keys = [dg.AssetKey([self._archive.name, stage]) for stage in selected]
+            self._say(f"{', '.join(selected)}" + (f": {len(batch)} shards" if step.is_sharded else ""))
+            self.launch(name, (batch[0], batch[-1]) if step.is_sharded else None, keys)
+        if any(due.values()):
+            self._say(f"  {time.perf_counter() - began:.1f} s")
+
+    def _due(self, work: Work, stage: str, shards: list[str]) -> set[str]:
+        # What the lake has but Dagster's history doesn't know (a new DAGSTER_HOME) is materialized as kept.
+        known = self._materialized(dg.AssetKey([self._archive.name, stage]))
+        return {
+            shard
+            for shard in shards
+            if (None if shard == WHOLE else shard) not in known or not work.is_current(stage, shard)
+        }
+
+    def _materialized(self, key: dg.AssetKey) -> set[str | None]:
+        partitions: set[str | None] = set(self._instance.get_materialized_partitions(key))
+        if self._instance.get_latest_materialization_event(key) is not None:
+            partitions.add(None)
+        return partitions
+
+    def _count_kept(self, work: Work, stage: str, shard: str) -> None:
+        facts = work.kept_facts(stage, shard)
+        counted = self._outcome.stages[stage]
+        counted.kept += facts.kept
+        counted.rejected += facts.rejected
+        self._outcome.reasons |= facts.reasons
+
+    def launch(self, job: str, span: tuple[str, str] | None, keys: list[dg.AssetKey]) -> None:
+        """One Dagster run in this process; its events are added to the outcome."""
+        tags = {"dinolake/process": f"{socket.gethostname()}:{os.getpid()}"}
+        if span is not None:
+            partitions = sorted(self._lake.ledger.shards(self._archive.name))
+            self._instance.add_dynamic_partitions(shards_of(self._archive.name).name or "", partitions)
+            tags |= {_RANGE_START: span[0], _RANGE_END: span[1]}
+        result = self._definitions.resolve_job_def(job).execute_in_process(
+            instance=self._instance, tags=tags, asset_selection=keys, raise_on_error=False
+        )
+        self._outcome.runs.append(result.run_id)
+        self._collect(result)
+        if not result.success:
+            raise StageFailedError(_failure(result))
+
+    def _collect(self, result: dg.ExecuteInProcessResult) -> None:
+        for event in result.get_asset_materialization_events():
+            stage = event.asset_key.path[-1] if event.asset_key else ""
+            counted = self._outcome.stages.get(stage)
+            if counted is None or event.materialization.metadata.get("made") is None:
+                continue
+            metadata = event.materialization.metadata
+            counted.made += int(metadata["made"].value)  # type: ignore[arg-type]
+            counted.kept += int(metadata["kept"].value)  # type: ignore[arg-type]
+            counted.rejected += int(metadata["rejected"].value)  # type: ignore[arg-type]
+            counted.seconds = round(counted.seconds + float(metadata["seconds"].value), 3)  # type: ignore[arg-type]
+            if "reasons" in metadata:
+                for record in metadata["reasons"].records:  # type: ignore[attr-defined]
+                    self._outcome.reasons[str(record["file"])] = str(record["reason"])
+        for evaluation in result.get_asset_check_evaluations():
+            if not evaluation.passed:
+                name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
+                self._outcome.warnings[name] = evaluation.description or "did not pass"
+
+
+def _batches(
+    due: dict[str, set[str]], stages: tuple[str, ...], shards: list[str]
+) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+    """Stages to select and the contiguous shards to run them over: ranges are all that a run can name."""
+    selected = tuple(stage for stage in stages if due[stage])
+    wanted = set().union(*due.values()) if due else set()
+    for is_due, group in itertools.groupby(shards, key=lambda shard: shard in wanted):
+        run = list(group)
+        if is_due:
+            for first in range(0, len(run), SHARDS_A_RUN):
+                yield selected, run[first : first + SHARDS_A_RUN]
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    reasons = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            failure = event.step_failure_data.user_failure_data
+            if failure is not None and failure.description:
+                reasons.append(failure.description)
+            elif error is not None:
+                cause = error
+                while cause.cause is not None:
+                    cause = cause.cause
+                reasons.append(cause.message.strip().split(": ", 1)[-1])
+    for evaluation in result.get_asset_check_evaluations():
+        if not evaluation.passed and evaluation.blocking:
+            reasons.append(f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}")
+    return " ".join(reasons) or f"the run {result.run_id} failed; `make dev` shows it in the Dagster UI."
