@@ -15,7 +15,9 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
     """The checks of one video archive."""
     name = archive.name
 
-    @dg.asset_check(asset=dg.AssetKey([name, "items"]), name="few_rejects", blocking=archive.max_rejected_pct is not None)
+    @dg.asset_check(
+        asset=dg.AssetKey([name, "items"]), name="few_rejects", blocking=archive.max_rejected_pct is not None
+    )
     def few_rejects(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         """Few files are refused: a warning from 5 %, a failure above the catalog's own limit."""
         from lib.stages.verify import rejected_share
@@ -46,7 +48,9 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
 
         faults, facts = index_faults(Work(lake, archive))
         return dg.AssetCheckResult(
-            passed=not faults, description="; ".join(faults) or "just the clips that stand", metadata=dict(facts)
+            passed=not faults,
+            description="; ".join(faults) or "just the clips that stand",
+            metadata=dict(facts),
         )
 
     return [few_rejects, one_vector_a_frame, index_is_whole]

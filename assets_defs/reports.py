@@ -25,6 +25,8 @@ def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
         from lib.stages.scoreboard import make_scoreboard
 
         path, rows = make_scoreboard(lake, catalog)
-        return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(path)), "dagster/row_count": rows})
+        return dg.MaterializeResult(
+            metadata={"page": dg.MetadataValue.path(str(path)), "dagster/row_count": rows}
+        )
 
     return scoreboard_page

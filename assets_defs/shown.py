@@ -36,7 +36,9 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
-def each_shard(context: dg.AssetExecutionContext, make: Callable[[str], Mapping[dg.AssetKey, dict[str, Any]]]) -> None:
+def each_shard(
+    context: dg.AssetExecutionContext, make: Callable[[str], Mapping[dg.AssetKey, dict[str, Any]]]
+) -> None:
     """Make every shard of the run; one that fails stops no other, and all that failed are named at the end."""
     failed: dict[str, str] = {}
     for shard in context.partition_keys:

@@ -1,6 +1,6 @@
 """The video line: sources → items → frames → frame_embeddings → clips → clip_index → reports, and summaries beside."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -85,7 +85,7 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
     )
     def frames(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], compute: dg.ResourceParam[RayCompute]
-    ) -> None:
+    ) -> Iterator[dg.MaterializeResult]:
         """Decode and embed."""
         from lib.stages.frames import make_frames
         from lib.stages.pictures import frames_sheet
@@ -110,6 +110,9 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
 
         with compute:
             each_shard(context, make)
+        for stage in ("frames", "frame_embeddings"):
+            if stage in selected:
+                yield dg.MaterializeResult(asset_key=key(stage))
 
     @dg.asset(**about("centring", "numpy"), deps=[key("frame_embeddings")])
     def centring(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
@@ -149,7 +152,9 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         from lib.stages.clip_index import make_clip_index
 
         facts = make_clip_index(Work(lake, archive))
-        shown = {name: facts.notes[name] for name in ("kind", "recall", "clips", "dim") if name in facts.notes}
+        shown = {
+            name: facts.notes[name] for name in ("kind", "recall", "clips", "dim") if name in facts.notes
+        }
         return dg.MaterializeResult(metadata=as_metadata(facts, **shown))
 
     @dg.asset(**about("search_report", "html"), deps=[clip_index, clips, items])

@@ -4,7 +4,8 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +35,9 @@ class FramesConfig(_Section):
     per_second: float = Field(1.0, gt=0, le=60, description="frames a second in interval mode")
     skip_similar: bool = Field(False, description="skip a frame that hardly differs from the last kept one")
     similar_luma: float = Field(2.0, ge=0, le=255, description="mean luma difference (0-255) called similar")
-    limit_s: float = Field(600.0, gt=0, description="give up on a video whose decoding takes longer, in seconds")
+    limit_s: float = Field(
+        600.0, gt=0, description="give up on a video whose decoding takes longer, in seconds"
+    )
 
     def sampling(self) -> Sampling:
         """The part that decides which frames are taken."""
@@ -63,14 +66,18 @@ class ClipsConfig(_Section):
 class IndexConfig(_Section):
     """How vectors are found again."""
 
-    kind: str = Field("auto", description="auto: by size and memory; else a kind of lib/search/index.py's table")
+    kind: str = Field(
+        "auto", description="auto: by size and memory; else a kind of lib/search/index.py's table"
+    )
     min_recall: float = Field(0.98, ge=0, le=1, description="recall@10 below which an index isn't published")
 
 
 class SummaryConfig(_Section):
     """How a video is summed up."""
 
-    method: Literal["kts", "kmeans"] = Field("kts", description="kts: shots under a budget; kmeans: fixed clips")
+    method: Literal["kts", "kmeans"] = Field(
+        "kts", description="kts: shots under a budget; kmeans: fixed clips"
+    )
     budget: float = Field(0.15, gt=0, le=1, description="share of the video's length, for kts")
     clips: int = Field(5, ge=1, description="number of clips, for kmeans")
     clip_seconds: float = Field(2.0, gt=0, description="length of a clip, for kmeans")
@@ -87,7 +94,9 @@ class Archive(_Section):
     acknowledge_licence: bool = Field(False, description="the dataset's licence was read and agreed to")
     shard_items: int = Field(64, ge=1, description="most items in a shard")
     shard_bytes: int = Field(2 << 30, ge=1, description="a shard is closed when its sources reach this size")
-    max_rejected_pct: float | None = Field(None, ge=0, le=100, description="fail the run above this share of rejects")
+    max_rejected_pct: float | None = Field(
+        None, ge=0, le=100, description="fail the run above this share of rejects"
+    )
     frames: FramesConfig = FramesConfig()  # type: ignore[call-arg]
     embedding: EmbeddingConfig
     clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
@@ -152,7 +161,9 @@ def read_catalog(path: Path) -> Catalog:
 
 def _parse(path: Path, name: str, entry: Any) -> Archive:
     if not isinstance(entry, dict):
-        raise CatalogError(f"{path}: [archives.{name}] is no table. `dinolake add` shows what one looks like.")
+        raise CatalogError(
+            f"{path}: [archives.{name}] is no table. `dinolake add` shows what one looks like."
+        )
     check_name(name)
     try:
         return Archive(**{**entry, "name": name})
@@ -168,15 +179,28 @@ def add_archive(path: Path, archive: Archive) -> None:
     Raises:
         CatalogError: The name is taken.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
+    with _editing(path) as document:
         if archive.name in read_catalog(path).archives:
             raise CatalogError(
                 f"archive {archive.name!r} is in {path} already. Edit its entry, or choose another name."
             )
-        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else tomlkit.document()
         archives = document.setdefault("archives", tomlkit.table(is_super_table=True))
         archives[archive.name] = archive.model_dump(exclude={"name"}, exclude_none=True)
+
+
+def set_backbone(path: Path, name: str, backbone: str) -> None:
+    """Change the backbone of an entry; what was embedded under the old one stays beside."""
+    with _editing(path) as document:
+        document["archives"][name]["embedding"]["backbone"] = backbone  # type: ignore[index]
+
+
+@contextmanager
+def _editing(path: Path) -> Iterator[tomlkit.TOMLDocument]:
+    """The file as a document that keeps its comments; written whole when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else tomlkit.document()
+        yield document
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         partial.write_text(tomlkit.dumps(document), encoding="utf-8")
         partial.replace(path)

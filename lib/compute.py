@@ -67,7 +67,9 @@ class InlineCompute:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -112,7 +114,9 @@ class RayCompute:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def map(
@@ -262,7 +266,9 @@ def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
         # Margin over the decoder's own limit, which gives the better message.
         ready, _ = ray.wait([stream], timeout=limit_s + 30 if has_begun else None)
         if not ready:
-            raise _WorkerLostError(f"nothing came for {limit_s + 30:.0f} s: the worker was ended", is_hang=True)
+            raise _WorkerLostError(
+                f"nothing came for {limit_s + 30:.0f} s: the worker was ended", is_hang=True
+            )
         try:
             chunk = ray.get(next(stream))
         except StopIteration:
@@ -271,7 +277,8 @@ def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
             raise error.as_instanceof_cause() from error
         except RayActorError as error:
             raise _WorkerLostError(
-                "the worker died while decoding it, twice (out of memory, or a crash in the decoder)", is_hang=False
+                "the worker died while decoding it, twice (out of memory, or a crash in the decoder)",
+                is_hang=False,
             ) from error
         if not has_begun:
             has_begun = True

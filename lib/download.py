@@ -77,9 +77,9 @@ def download(
 
 def _check_hash(file: RemoteFile, url: str, part: Path) -> str:
     sha256 = _hash_of(part, "sha256")
-    seen, expected = (
-        (sha256, file.sha256) if file.sha256 or not file.md5 else (_hash_of(part, "md5"), file.md5)
-    )
+    # A publisher's MD5 finds damage as well; it is asked only where there is nothing better.
+    seen = _hash_of(part, "md5") if file.md5 and not file.sha256 else sha256
+    expected = file.sha256 or file.md5
     if expected and seen != expected.lower():
         with part.open("rb") as stream:
             page = " It looks like a web page." if stream.read(64).lstrip().startswith(b"<") else ""
@@ -106,10 +106,6 @@ class _Transfer:
     verify: bool = True
 
     def finish(self, session: requests.Session) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https"):
-            raise FetchError(
-                f"{self.url} is no http or https address. For files that are here already, set `root`."
-            )
         furthest = self._have()
         in_vain = 0
         while True:
@@ -140,7 +136,10 @@ class _Transfer:
                 f"Set a `mirror`, or `root` if you have the files."
             ) from error
         except (failures.InvalidSchema, failures.InvalidURL, failures.MissingSchema) as error:
-            raise FetchError(f"{self.url} leads to an address that is no http or https: {error}.") from error
+            raise FetchError(
+                f"{self.url} is, or leads to, an address that is no http or https ({error}). "
+                "For files that are here already, set `root`."
+            ) from error
         except failures.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" not in str(error):
                 raise _CutError(str(error)) from error
@@ -190,7 +189,7 @@ class _Transfer:
         self._save(response, have, total)
 
     def _save(self, response: requests.Response, have: int, total: int | None) -> None:
-        with self.part.open("ab" if have else "wb") as stream:
+        with self.part.open("ab") as stream:
             for piece in response.raw.stream(CHUNK_BYTES, decode_content=False):
                 stream.write(piece)
                 have += len(piece)

@@ -195,7 +195,13 @@ class Lake:
             ) from error
 
     def read_all(
-        self, archive: str, stage: str, *, contract: str = "", shards: Sequence[str], columns: Sequence[str] | None = None
+        self,
+        archive: str,
+        stage: str,
+        *,
+        contract: str = "",
+        shards: Sequence[str],
+        columns: Sequence[str] | None = None,
     ) -> pa.Table | None:
         """The rows of those shards that are committed, in order; None when none is."""
         tables = []
@@ -213,14 +219,18 @@ class Lake:
         """
         import duckdb
 
-        connection = duckdb.connect(config={"enable_external_access": False, "allow_unsigned_extensions": False})
+        connection = duckdb.connect(
+            config={"enable_external_access": False, "allow_unsigned_extensions": False}
+        )
         numbered = table.append_column("__row", pa.array(np.arange(table.num_rows)))
         try:
-            connection.register("rows", numbered)
-            found = connection.execute(f"SELECT __row FROM rows WHERE ({where})").fetchnumpy()["__row"]  # noqa: S608
+            # As a relation's filter, it is parsed as one expression: no second statement, no union.
+            found = connection.from_arrow(numbered).filter(where).fetchnumpy()["__row"]
         except duckdb.Error as error:
             columns = ", ".join(table.column_names)
-            raise QueryError(f"--where {where!r}: {str(error).splitlines()[0]} Columns: {columns}.") from error
+            raise QueryError(
+                f"--where {where!r}: {str(error).splitlines()[0]} Columns: {columns}."
+            ) from error
         finally:
             connection.close()
         mask = np.zeros(table.num_rows, bool)

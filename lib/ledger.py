@@ -82,11 +82,13 @@ class Ledger:
 
     def items(self, archive: str, shard: str | None = None) -> list[LedgerItem]:
         """All items, or those of a shard, in the order they were registered; removed ones included."""
-        where, values = ("archive = ?", [archive]) if shard is None else ("archive = ? AND shard = ?", [archive, shard])
+        where, values = (
+            ("archive = ?", [archive]) if shard is None else ("archive = ? AND shard = ?", [archive, shard])
+        )
         with self._connect() as connection:
             rows = connection.execute(
                 "SELECT path, item, shard, seq, bytes, mtime_ns, content_hash, reason, label, split, segments, removed"
-                f" FROM items WHERE {where} ORDER BY seq",  # noqa: S608 - two fixed clauses
+                f" FROM items WHERE {where} ORDER BY seq",
                 values,
             ).fetchall()
         return [LedgerItem(*row[:-1], removed=bool(row[-1])) for row in rows]
@@ -114,7 +116,9 @@ class Ledger:
     def removed(self, archive: str) -> set[str]:
         """Items that are gone at their source: search leaves them out at once."""
         with self._connect() as connection:
-            rows = connection.execute("SELECT item FROM items WHERE archive = ? AND removed = 1", [archive]).fetchall()
+            rows = connection.execute(
+                "SELECT item FROM items WHERE archive = ? AND removed = 1", [archive]
+            ).fetchall()
         return {row[0] for row in rows}
 
     def stage(

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-# By where they stand in a matrix product, equal vectors may get similarities that differ in the last bits: one this
-# little below the true one is a tie.
+# By where they stand in a matrix product, equal vectors may get similarities that differ in the last bits:
+# one this little below the true one is a tie.
 TIE = 1e-6
 NEVER = np.iinfo(np.int64).max
 _BLOCK_CELLS = 1 << 22  # similarities held at once, whatever the gallery's size
@@ -54,8 +54,10 @@ class Gallery:
 
     Attributes:
         vectors: Unit vectors, shape (rows, dim).
-        classes: Which classes each row shows (`one_class_each`, `overlapping_classes`), bool, shape (rows, classes).
-        groups: Where each row comes from, say its video, shape (rows,): a query never meets its own. None: it meets all.
+        classes: Which classes each row shows (`one_class_each`, `overlapping_classes`), bool, shape (rows,
+            classes).
+        groups: Where each row comes from, say its video, shape (rows,): a query never meets its own. None: it
+            meets all.
     """
 
     vectors: np.ndarray
@@ -127,7 +129,7 @@ def overlapping_classes(
     *,
     names: Sequence[str],
 ) -> np.ndarray:
-    """Rows by classes, bool: an untrimmed video's window shows a class where it overlaps a segment of it (ActivityNet).
+    """Rows by classes, bool: a window of an untrimmed video shows a class whose segment it overlaps.
 
     Args:
         spans: Each window's start and end, seconds.
@@ -165,7 +167,7 @@ def average_precision(
 
 
 def _similarities(queries: np.ndarray, gallery: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Cosines of some queries at a time with every row, so that memory grows with neither's number times the other's."""
+    """Cosines with every row, some queries at a time: a gallery of 100,000 never makes a square matrix."""
     columns = gallery.T.astype(np.float32, copy=False)
     step = max(1, _BLOCK_CELLS // max(1, len(gallery)))
     for start in range(0, len(queries), step):
@@ -253,23 +255,26 @@ def rank_correlations(machine: np.ndarray, users: np.ndarray) -> tuple[float, fl
         machine: Scores, shape (frames,).
         users: Scores of the same frames, shape (users, frames).
     """
-    from scipy.stats import kendalltau, spearmanr
+    from scipy.stats import kendalltau, rankdata
 
-    pairs = [
-        (float(kendalltau(machine, user)[0]), float(spearmanr(machine, user)[0]))
-        if np.ptp(machine) > 0 and np.ptp(user) > 0
-        else (0.0, 0.0)
-        for user in users
+    ranks = rankdata(np.vstack([machine, users]), axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    spread = np.linalg.norm(ranks, axis=1)
+    if not spread[0]:
+        return 0.0, 0.0
+    rho = ranks[1:] @ ranks[0] / np.where(spread[1:] > 0, spread[1:] * spread[0], 1.0)
+    tau = [
+        float(kendalltau(machine, user)[0]) if varies else 0.0
+        for user, varies in zip(users, spread[1:] > 0, strict=True)
     ]
-    tau, rho = np.mean(pairs, axis=0)
-    return float(tau), float(rho)
+    return float(np.mean(tau)), float(rho.mean())
 
 
 # Summaries where nobody annotated anything
 
 
 def coverage(features: np.ndarray, chosen: np.ndarray) -> float:
-    """Mean cosine of every frame with the nearest chosen one: 1 where nothing is missed, 0 where nothing is chosen.
+    """Mean cosine of every frame with the nearest chosen one: 1 if nothing is missed, 0 if nothing is chosen.
 
     Args:
         features: Unit vectors, shape (frames, dim).
@@ -294,8 +299,8 @@ def scene_recall(
         cuts_s: Where scenes change, seconds, ascending; n cuts make n + 1 scenes.
         segments: What the summary shows: start and end, seconds, not overlapping.
         duration_s: The film's length.
-        touch_s: A scene counts once this much of it is shown (or half of it, if that is less): a shot whose edge
-            is a frame off doesn't show the next scene.
+        touch_s: A scene counts once this much of it is shown (or half of it, if that is less): a shot whose
+            edge is a frame off doesn't show the next scene.
     """
     edges = [0.0, *cuts_s, duration_s]
     shown = 0
@@ -306,7 +311,7 @@ def scene_recall(
 
 
 def boundary_f1(found_s: Sequence[float], true_s: Sequence[float], *, tolerance_s: float) -> float:
-    """F1 of found cuts; a true cut is matched by one found cut at most, within the tolerance. 1 if there are none."""
+    """F1 of found cuts, each matched with one true cut at most, within the tolerance; 1 if there are none."""
     found, true = sorted(found_s), sorted(true_s)
     if not found and not true:
         return 1.0
@@ -320,3 +325,25 @@ def boundary_f1(found_s: Sequence[float], true_s: Sequence[float], *, tolerance_
         else:
             t += 1
     return 2 * matched / (len(found) + len(true))
+
+
+# How sure a difference is
+
+
+def paired_interval(
+    ours: np.ndarray, naive: np.ndarray, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of the mean gain over the same cases, by bootstrap over cases; None for fewer than two.
+
+    Args:
+        ours: A figure for each case, shape (cases,).
+        naive: The other method's on the same cases, shape (cases,).
+        draws: Resamplings.
+        seed: Of the resampling.
+    """
+    gain = np.asarray(ours, np.float64) - np.asarray(naive, np.float64)
+    if len(gain) < 2:
+        return None
+    picked = np.random.default_rng(seed).integers(0, len(gain), (draws, len(gain)))
+    low, high = np.quantile(gain[picked].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)

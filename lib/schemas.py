@@ -5,7 +5,15 @@ import pyarrow as pa
 # A frame's thumbnail is for people; vectors come from the full frame.
 THUMBNAIL_PX = 160
 
-_SEGMENT = pa.struct([("start_s", pa.float64()), ("end_s", pa.float64()), ("label", pa.string())])
+_SEGMENT = pa.struct(
+    [
+        ("start_s", pa.float64()),
+        ("end_s", pa.float64()),
+        ("label", pa.string()),
+        ("copy_of", pa.string()),
+        ("copy_start_s", pa.float64()),
+    ]
+)
 
 ITEMS = pa.schema(
     [

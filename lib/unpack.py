@@ -170,7 +170,7 @@ def _refuse_dangers(archive: Path, members: Iterable[_Member], limit_bytes: int 
     total = 0
     for member in members:
         total += member.size_bytes
-        reason = member.refusal or _name_refusal(member.name)
+        reason = _name_refusal(member.name) or member.refusal
         if reason:
             raise FetchError(
                 f"{archive.name} holds {member.name!r}, which {reason}: it was refused and nothing unpacked. "
@@ -244,7 +244,11 @@ def _open_tar(archive: Path) -> Iterator[Iterator[_Member]]:
         return _Member(info.name, info.size, info.isdir(), _tar_refusal(info), save)
 
     with tarfile.open(archive) as opened:
-        yield map(member, opened.getmembers())
+        found = opened.getmembers()
+        # The checksum of a .gz or .xz stands at its very end, which tarfile never reads by itself.
+        while opened.fileobj is not None and opened.fileobj.read(1 << 20):
+            pass
+        yield map(member, found)
 
 
 def _tar_refusal(info: tarfile.TarInfo) -> str:
@@ -264,7 +268,7 @@ def _open_rar(archive: Path, scratch: Path) -> Iterator[Iterator[_Member]]:
         with rarfile.RarFile(archive) as opened:
             files = [info for info in opened.infolist() if not info.is_dir()]
             is_stored = all(info.compress_type == rarfile.RAR_M0 for info in files)
-            # One run of a program for all: a solid archive read file by file is read from its start each time.
+            # One run of a program for all: read file by file, a solid archive is read anew each time.
             unpacked = functools.cache(lambda: _run_rar_program(archive, scratch, files))
 
             def member(info: Any) -> _Member:

@@ -25,7 +25,9 @@ app = typer.Typer(
 _out, _err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 ArchiveArgument = Annotated[str, typer.Argument(help="An archive of the catalog.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON document on standard output, nothing else there.")
+]
 
 
 def main() -> None:
@@ -38,9 +40,20 @@ def main() -> None:
     except KeyboardInterrupt:
         _err.print("dinolake: interrupted; what was committed stays, the same command goes on from there.")
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        # The reader of a pipe left (`| head`); what was asked for is done.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of a pipe left (`| head`); what was asked for is done.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        _err.print(f"dinolake: {error}", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get("DINOLAKE_TRACEBACK"):
+            raise
+        what = f"dinolake: this is a bug in Dinolake ({type(error).__name__}: {error})."
+        _err.print(f"{what} DINOLAKE_TRACEBACK=1 shows where.", markup=False, soft_wrap=True)
+        raise SystemExit(1) from None
+
 
 
 def _say(line: str) -> None:
@@ -87,9 +100,12 @@ def add(
     name: Annotated[str, typer.Argument(help="What to call it: [a-z][a-z0-9_]*.")],
     kind: Annotated[str, typer.Argument(help="video (scene, pair and image come later).")],
     root: Annotated[Path | None, typer.Argument(help="Folder of the sources.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="A public dataset instead of a folder, such as ucf101.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="A public dataset instead of a folder, such as ucf101.")
+    ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help="A backbone spec; left out, DINOv3 is tried first, then the packaged one.")
+        str | None,
+        typer.Option(help="A backbone spec; left out, DINOv3 is tried first, then the packaged one."),
     ] = None,
     per_second: Annotated[float, typer.Option(help="Frames a second to look at.")] = 1.0,
 ) -> None:
@@ -105,9 +121,13 @@ def add(
 @app.command()
 def run(
     archive: ArchiveArgument,
-    stage: Annotated[str | None, typer.Argument(help="Stop at this stage; what is above it is made too.")] = None,
+    stage: Annotated[
+        str | None, typer.Argument(help="Stop at this stage; what is above it is made too.")
+    ] = None,
     as_json: JsonOption = False,
-    accept_empty: Annotated[bool, typer.Option(help="The sources' folder is empty, and that is right.")] = False,
+    accept_empty: Annotated[
+        bool, typer.Option(help="The sources' folder is empty, and that is right.")
+    ] = False,
     refit: Annotated[bool, typer.Option(help="Fit the archive's centring mean again.")] = False,
 ) -> None:
     """Make what is missing or stale, as Dagster runs."""
@@ -118,11 +138,17 @@ def run(
     outcome = run_archive(chosen, open_lake(), until=stage, accept_empty=accept_empty, refit=refit, say=_say)
     if as_json:
         stages = {name: asdict(counted) for name, counted in outcome.stages.items()}
-        _print_json({"archive": archive, "stages": stages, "runs": outcome.runs, "warnings": outcome.warnings})
+        _print_json(
+            {"archive": archive, "stages": stages, "runs": outcome.runs, "warnings": outcome.warnings}
+        )
         return
     table = Table("stage", "made", "kept", "rejected", "seconds", box=None, pad_edge=False)
     for name, counted in outcome.stages.items():
-        table.add_row(name, *(f"{value:,}" for value in (counted.made, counted.kept, counted.rejected)), f"{counted.seconds:.1f}")
+        table.add_row(
+            name,
+            *(f"{value:,}" for value in (counted.made, counted.kept, counted.rejected)),
+            f"{counted.seconds:.1f}",
+        )
     _out.print(table)
     for file, reason in outcome.reasons.items():
         _say(f"refused or cut short: {file!r}: {reason}")
@@ -139,7 +165,9 @@ def search(
     video: Annotated[Path | None, typer.Option(help="A clip to look for.")] = None,
     item: Annotated[str | None, typer.Option(help="A stored item, or a moment of it: ITEM#t=12.0.")] = None,
     k: Annotated[int, typer.Option("-k", help="Hits wanted.")] = 5,
-    where: Annotated[str | None, typer.Option(help="SQL over the clips: duration_s > 60, label = 'cat'…")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="SQL over the clips: duration_s > 60, label = 'cat'…")
+    ] = None,
     as_json: JsonOption = False,
     sheet: Annotated[Path | None, typer.Option(help="Write a page with the hits' pictures.")] = None,
     clips: Annotated[Path | None, typer.Option(help="Cut the hits as mp4 files into this folder.")] = None,
@@ -158,14 +186,18 @@ def search(
         return
     table = Table("", "item", "from", "to", "score", "path", box=None, pad_edge=False)
     for hit in found.hits:
-        table.add_row(str(hit.rank), hit.item, f"{hit.start_s:.1f}", f"{hit.end_s:.1f}", f"{hit.score:.3f}", hit.path)
+        table.add_row(
+            str(hit.rank), hit.item, f"{hit.start_s:.1f}", f"{hit.end_s:.1f}", f"{hit.score:.3f}", hit.path
+        )
     _out.print(table if found.hits else "no hits")
 
 
 @app.command()
 def summarize(
     video: Annotated[Path, typer.Argument(help="The video to sum up.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The mp4 to write; its storyboard and JSON go beside it.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The mp4 to write; its storyboard and JSON go beside it.")
+    ],
     method: Annotated[str, typer.Option(help="kts: shots under a budget; kmeans: fixed clips.")] = "kts",
     budget: Annotated[float, typer.Option(help="Share of the video's length, for kts.")] = 0.15,
     clips: Annotated[int, typer.Option(help="Number of clips, for kmeans.")] = 5,
@@ -192,7 +224,9 @@ def summarize(
 def embed(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, videos, or folders of them.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The Parquet file: path, t_s, vector.")],
-    backbone: Annotated[str | None, typer.Option(help="A backbone spec; left out, DINOv3 is tried first.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="A backbone spec; left out, DINOv3 is tried first.")
+    ] = None,
     per_second: Annotated[float, typer.Option(help="Frames a second of a video.")] = 1.0,
     size_px: Annotated[int, typer.Option(help="Side of the picture the backbone sees.")] = 224,
 ) -> None:
@@ -206,14 +240,19 @@ def embed(
     made = embed_paths(paths, out, backbone=backbone, per_second=per_second, size_px=size_px, say=_say)
     for path, reason in made.refused.items():
         _say(f"refused: {path!r}: {reason}")
-    _out.print(f"{made.vectors:,} vectors of {made.files} files, {made.backbone}, to {out}", markup=False, soft_wrap=True)
+    _out.print(
+        f"{made.vectors:,} vectors of {made.files} files, {made.backbone}, to {out}",
+        markup=False,
+        soft_wrap=True,
+    )
     if not made.vectors:
         raise DinolakeError("nothing could be embedded; the reasons are above.")
 
 
 @app.command()
 def plan(
-    archive: Annotated[str | None, typer.Argument(help="One archive; left out, all.")] = None, as_json: JsonOption = False
+    archive: Annotated[str | None, typer.Argument(help="One archive; left out, all.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what `dinolake run` would make, before it runs."""
     from orchestration.listing import list_plans
@@ -227,6 +266,22 @@ def plan(
         for stage, counted in entry["stages"].items():
             table.add_row(entry["archive"], stage, *(str(counted[n]) for n in ("done", "stale", "missing")))
     _out.print(table)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Of the web page.")] = 3000,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+) -> None:
+    """Open the Dagster UI on this lake, with its daemon (what `make dev` runs)."""
+    from lib.settings import project_root
+    from orchestration.instance import prepare_home
+
+    prepare_home()
+    _say(f"Dagster UI at http://{host}:{port} (Ctrl-C ends it)")
+    program = Path(sys.executable).with_name("dagster")
+    arguments = ["dev", "-w", str(project_root() / "workspace.yaml"), "-h", host, "-p", str(port)]
+    os.execv(program, [str(program), *arguments])  # noqa: S606 - no shell
 
 
 @app.command(hidden=True)

@@ -20,7 +20,10 @@ def defs() -> dg.Definitions:
     videos = [archive for archive in catalog.archives.values() if archive.kind == "video"]
     made = [part for archive in videos for part in video_line(archive)]
     return dg.Definitions(
-        assets=[*(part for part in made if not isinstance(part, dg.AssetChecksDefinition)), scoreboard(catalog)],
+        assets=[
+            *(part for part in made if not isinstance(part, dg.AssetChecksDefinition)),
+            scoreboard(catalog),
+        ],
         asset_checks=[part for part in made if isinstance(part, dg.AssetChecksDefinition)],
         jobs=[*(job for archive in videos for job in jobs_of(archive)), scoreboard_job()],
         resources={

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from assets_defs.partitions import shards_of
 from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
+
+if TYPE_CHECKING:
+    # What dg.define_asset_job returns; Dagster doesn't export its name.
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 SCOREBOARD_JOB = "scoreboard_job"
 
@@ -36,17 +41,19 @@ def job_name(archive: str, step: Step) -> str:
     return f"{archive}__{step.name}"
 
 
-def jobs_of(archive: Archive) -> Iterator[dg.UnresolvedAssetJobDefinition]:
+def jobs_of(archive: Archive) -> "Iterator[UnresolvedAssetJobDefinition]":
     """The jobs of one archive."""
     for step in VIDEO_STEPS:
         yield dg.define_asset_job(
             job_name(archive.name, step),
-            selection=dg.AssetSelection.assets(*(dg.AssetKey([archive.name, stage]) for stage in step.stages)),
+            selection=dg.AssetSelection.assets(
+                *(dg.AssetKey([archive.name, stage]) for stage in step.stages)
+            ),
             partitions_def=shards_of(archive.name) if step.is_sharded else None,
             description=f"{', '.join(step.stages)} of {archive.name}",
         )
 
 
-def scoreboard_job() -> dg.UnresolvedAssetJobDefinition:
+def scoreboard_job() -> "UnresolvedAssetJobDefinition":
     """The job of the page that reads all reports."""
     return dg.define_asset_job(SCOREBOARD_JOB, selection=dg.AssetSelection.assets(SCOREBOARD))

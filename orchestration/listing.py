@@ -3,6 +3,7 @@
 from typing import Any
 
 from lib.errors import BackboneUnavailableError
+from lib.lake import WHOLE
 from lib.plan import StagePlan, plan_archive
 from lib.stages.making import Work
 from lib.stages.verify import rejected_share
@@ -22,7 +23,9 @@ def list_archives() -> list[dict[str, Any]]:
             stale, state = 0, f"its backbone can't be had: {error}"
         else:
             due = [counted.due for counted in stages.values()]
-            stale = len(set().union(*due)) if due else 0
+            shards = set().union(*due)
+            # What is made over all shards counts as one, where no shard is due itself.
+            stale = len(shards - {WHOLE}) or len(shards)
             state = _state(files, stale, stages)
         rows.append(
             {
@@ -48,7 +51,9 @@ def list_plans(name: str | None) -> list[dict[str, Any]]:
     return [
         {
             "archive": archive.name,
-            "stages": {stage: counted.as_json() for stage, counted in plan_archive(Work(lake, archive)).items()},
+            "stages": {
+                stage: counted.as_json() for stage, counted in plan_archive(Work(lake, archive)).items()
+            },
         }
         for archive in chosen
     ]

@@ -1,7 +1,6 @@
 """`dinolake run`: what is missing or stale, made by Dagster runs that stand in the UI's history."""
 
 import itertools
-import logging
 import os
 import socket
 import time
@@ -21,6 +20,8 @@ from orchestration.instance import close_orphans, prepare_home
 from orchestration.jobs import SCOREBOARD_JOB, VIDEO_STEPS, Step, job_name
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+# The events go to the instance, where the UI shows them; a terminal has the outcome.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(slots=True)
@@ -63,7 +64,6 @@ def run_archive(
     """
     wanted = _wanted_stages(archive, until)
     prepare_home()
-    logging.getLogger("dagster").setLevel(logging.ERROR)
     lake.sweep()
     from orchestration.definitions import defs
 
@@ -97,7 +97,9 @@ def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
     if until == "sources":
         return {"sources"}
     if until not in line:
-        raise UsageError(f"no stage {until!r} in a {archive.kind} archive; its stages: sources, {', '.join(line)}.")
+        raise UsageError(
+            f"no stage {until!r} in a {archive.kind} archive; its stages: sources, {', '.join(line)}."
+        )
     wanted, following = {"sources"}, [until]
     while following:
         stage = following.pop()
@@ -169,7 +171,7 @@ class _Runner:
             self._instance.add_dynamic_partitions(shards_of(self._archive.name).name or "", partitions)
             tags |= {_RANGE_START: span[0], _RANGE_END: span[1]}
         result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance, tags=tags, asset_selection=keys, raise_on_error=False
+            instance=self._instance, tags=tags, asset_selection=keys, raise_on_error=False, run_config=_QUIET
         )
         self._outcome.runs.append(result.run_id)
         self._collect(result)
@@ -224,5 +226,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
                 reasons.append(cause.message.strip().split(": ", 1)[-1])
     for evaluation in result.get_asset_check_evaluations():
         if not evaluation.passed and evaluation.blocking:
-            reasons.append(f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}")
+            reasons.append(
+                f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
+            )
     return " ".join(reasons) or f"the run {result.run_id} failed; `make dev` shows it in the Dagster UI."

@@ -48,6 +48,9 @@ class Segment:
     start_s: float
     end_s: float
     label: str
+    # Where the stretch was copied from, if it was: a source's path and the second in it. Both are one moment.
+    copy_of: str | None = None
+    copy_start_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,7 @@ class Dataset:
     credentials: str | None = None  # environment variable that holds an access token
     by_hand: str = ""  # why nothing can be downloaded, and what to do instead
     prepare: Callable[[Path], None] | None = None  # makes what no download gives, in the root; may run twice
-    # Summary datasets only: (users, frames) float32 by the video file's stem, and how F is taken over the
-    # users.
+    # Summary datasets only: (users, frames) float32 by the video's stem, and how F is taken over users.
     read_user_scores: Callable[[Path], "dict[str, np.ndarray]"] | None = None
     over_users: Literal["mean", "max"] | None = None
     notes: str = ""

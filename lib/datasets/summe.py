@@ -28,7 +28,7 @@ def read_items(root: Path) -> Iterator[SourceItem]:
 
 
 def read_user_scores(root: Path) -> "dict[str, np.ndarray]":
-    """Which frames each user took, 1 or 0, by the video file's stem (the .mat file's where there is no video).
+    """Which frames each user took, 1 or 0, by the video's stem (the .mat file's where there is no video).
 
     Any score above 0 counts as taken, as in the authors' own evaluation.
 
@@ -41,6 +41,7 @@ def read_user_scores(root: Path) -> "dict[str, np.ndarray]":
     """
     import numpy as np
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     stems = {_key(path.stem): path.stem for path in files_below(root, VIDEO_SUFFIXES)}
     found = {}
@@ -49,7 +50,7 @@ def read_user_scores(root: Path) -> "dict[str, np.ndarray]":
             truth = loadmat(file, variable_names=("user_score", "nFrames"))
             scores = (np.asarray(truth["user_score"]) > 0).T.astype(np.float32)
             frames = int(truth["nFrames"].item())
-        except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        except (MatReadError, OSError, ValueError, KeyError, NotImplementedError) as error:
             raise DatasetError(f"{file} is no SumMe ground truth ({error}). Fetch it again.") from error
         if scores.shape[1] != frames:
             raise DatasetError(f"{file} has scores for {scores.shape[1]} of {frames} frames. Fetch it again.")

@@ -21,7 +21,7 @@ def read_items(root: Path, *, split: int = 1) -> Iterator[SourceItem]:
     Lines are `Class/v_Class_g01_c01.avi`, in the train lists followed by the class's number; they end in
     CRLF. Names are compared without regard to case: the files of class `HandstandPushups` are called
     `v_HandStandPushups_…` in the RAR and `v_HandstandPushups_…` in the zip that others hand on. The label is
-    the lists' and classInd.txt's spelling.
+    the class as the lists spell it, which is classInd.txt's spelling too.
 
     Args:
         root: Folder that holds the clips and the lists, at any depth.

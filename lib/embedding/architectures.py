@@ -24,7 +24,7 @@ class Vit:
 
     @property
     def patch_px(self) -> int:
-        """Side of the square that one patch vector stands for; also what the picture's side must divide by."""
+        """Side of the square that a patch vector stands for; a picture's side must be a multiple of it."""
         return 16
 
 
@@ -42,7 +42,7 @@ class ConvNext:
 
     @property
     def patch_px(self) -> int:
-        """Side of the square that one patch vector stands for; also what the picture's side must divide by."""
+        """Side of the square that a patch vector stands for; a picture's side must be a multiple of it."""
         return 32
 
 
@@ -67,7 +67,7 @@ KNOWN: dict[str, tuple[Architecture, str]] = {
 
 
 def named(name: str) -> Architecture:
-    """The architecture of a timm name without its tag; `_qkvb` (biases kept although zero) makes no difference."""
+    """The architecture of a timm name without its tag; `_qkvb` (zero biases kept) makes no difference."""
     known = KNOWN.get(name.replace("_qkvb", ""))
     if known is None:
         # What `names_of` makes of a ViT of nobody's shape: small ones for tests.
@@ -109,8 +109,8 @@ def told_by_shapes(
         return _convnext(shapes)
     except KeyError as missing:
         raise BackboneUnavailableError(
-            f"these tensors are no DINOv3 backbone: {missing.args[0]} is missing among {len(shapes)} "
-            f"({', '.join(list(shapes)[:3])}, …). Give the backbone's own file, not a head or a training checkpoint"
+            f"these {len(shapes)} tensors ({', '.join(list(shapes)[:3])}, …) are no DINOv3 backbone: "
+            f"{missing.args[0]} is missing. Give the backbone's own file, not a head's or a whole training's"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Backbones: the contract one gives, its network loaded, and which one to take by default. Imports torch when loading."""
+"""Backbones: the contract that one gives, its network (only that needs torch), and the default one."""
 
 import os
 from pathlib import Path
@@ -57,7 +57,7 @@ def contract_of(
 
 
 def load(backbone: str | BackboneSpec, device: str = "cpu") -> "torch.nn.Module":
-    """The network, in float32, answering normalised images (B, 3, S, S) with CLS (B, D) and patches (B, h, w, Dp).
+    """The network, float32: normalised images (B, 3, S, S) in, CLS (B, D) and patches (B, h, w, Dp) out.
 
     Raises:
         BackboneUnavailableError: The weights can't be read or don't fit their architecture.
@@ -82,7 +82,7 @@ def load(backbone: str | BackboneSpec, device: str = "cpu") -> "torch.nn.Module"
 
 
 def pick_device(device: Device = "auto") -> str:
-    """`cuda` where there is a GPU to be used, else `cpu`; asked without importing torch where there is no driver."""
+    """`cuda` where there is a GPU to be used, else `cpu`; torch is not imported where there is no driver."""
     if device != "auto":
         return device
     has_driver = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg")) or os.name == "nt"
@@ -96,8 +96,8 @@ def pick_device(device: Device = "auto") -> str:
 def choose_default(*, device: Device = "auto", timeout_s: float = 4.0) -> tuple[str, list[str]]:
     """The best backbone that can be had here: its spec, and sentences that say why this one.
 
-    DINOv3 comes first, ViT-L/16 on a GPU and ViT-S/16 on a CPU: from the local cache, else fetched if the hub answers
-    within the timeout. Then the packaged one, which is not DINOv3.
+    DINOv3 comes first, ViT-L/16 on a GPU and ViT-S/16 on a CPU: from the local cache, else fetched if the hub
+    answers within the timeout. Then the packaged one, which is not DINOv3.
     """
     name = f"vit_{'large' if pick_device(device) == 'cuda' else 'small'}_patch16_dinov3.lvd1689m"
     spec, repo = f"timm:{name}", f"timm/{name}"
@@ -113,6 +113,6 @@ def choose_default(*, device: Device = "auto", timeout_s: float = 4.0) -> tuple[
             return spec, [f"{resolve(spec).name}, fetched from the Hugging Face hub."]
     return PACKAGED, [
         f"DINOv3 ({name}) is not used: it is not in the local Hugging Face cache, and {reason}.",
-        f"{resolve(PACKAGED).name} is used instead: results are those of a small ImageNet network, not of DINOv3. "
+        f"{resolve(PACKAGED).name} is used instead: results are a small ImageNet network's, not DINOv3's. "
         "With DINOv3 weights at hand, name them: hf:FOLDER or meta:FILE.pth.",
     ]

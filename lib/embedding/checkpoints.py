@@ -1,4 +1,4 @@
-"""Weight files: their hash, their tensors' shapes without torch, and Meta's and Hugging Face's names turned into timm's.
+"""Weight files: hash, tensors, and without torch their shapes; Meta's and Hugging Face's names become timm's.
 
 Nothing here runs code that a file brings: safetensors hold none, and of a pickle only tensors are read.
 """
@@ -91,6 +91,8 @@ def tensors_of(paths: Iterable[Path]) -> dict[str, "torch.Tensor"]:
             if path.suffix == ".safetensors":
                 tensors |= load_file(path)
             else:
+                if zipfile.is_zipfile(path):
+                    _pickle_shapes(path)  # refuses what is more than tensors, in clearer words than torch's
                 tensors |= torch.load(path, map_location="cpu", weights_only=True)
         except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
             raise _unreadable(path, error) from error
@@ -119,13 +121,13 @@ def _pickle_shapes(path: Path) -> dict[str, Shape]:
         raise _unreadable(path, error) from error
     if not isinstance(held, dict) or not all(isinstance(value, tuple) for value in held.values()):
         raise BackboneUnavailableError(
-            f"{path} holds more than one backbone's tensors (a training checkpoint?): give the backbone's own file"
+            f"{path} holds more than a backbone's tensors (a whole training's?): give the backbone's own file"
         )
     return held
 
 
 class _ShapeReader(pickle.Unpickler):
-    """Reads a checkpoint's names and shapes. Whatever else its pickle names is refused, so no code of a file runs."""
+    """Reads names and shapes. Whatever else the pickle names is refused, so no code of a file runs."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -146,7 +148,8 @@ class _ShapeReader(pickle.Unpickler):
 
 def _unreadable(path: Path, error: Exception) -> BackboneUnavailableError:
     size = path.stat().st_size if path.is_file() else 0
-    told = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    # Only the first sentence: torch's second one advises to switch its safety off.
+    told = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".") or type(error).__name__
     return BackboneUnavailableError(
         f"the weights in {path} ({size:,} bytes) can't be read: {told}. "
         "Wanted are safetensors, or a .pth with tensors only as torch.save(model.state_dict()) writes it; "
@@ -154,10 +157,10 @@ def _unreadable(path: Path, error: Exception) -> BackboneUnavailableError:
     )
 
 
-# Meta's names (facebookresearch/dinov3, models/vision_transformer.py and convnext.py) and, below, Hugging Face's
-# (transformers, models/dinov3_vit and dinov3_convnext), as patterns and timm's counterpart; None is left out:
-# training's leftovers, and fixed tables. Meta's stored RoPE periods were rounded to bfloat16, and both timm and
-# Hugging Face compute them exactly: so do we, and the three agree.
+# Meta's names (facebookresearch/dinov3, models/vision_transformer.py and convnext.py) and, below, Hugging
+# Face's (transformers, models/dinov3_vit and dinov3_convnext): a pattern and timm's counterpart. None is left
+# out: training's leftovers, and fixed tables. Meta's stored RoPE periods were rounded to bfloat16; timm and
+# transformers compute them exactly, and so do we: thus the three agree.
 _Rules = tuple[tuple[str, str | None], ...]
 _META: _Rules = (
     (r"mask_token|rope_embed\..*|local_cls_norm\..*|.*\.bias_mask|norms\..*", None),
@@ -241,7 +244,7 @@ def _renamed(name: str, rules: _Rules) -> str | None:
 def without_key_biases(
     tensors: dict[str, "torch.Tensor"], original: Mapping[str, "torch.Tensor"]
 ) -> tuple[dict[str, "torch.Tensor"], bool]:
-    """Attention biases as timm has them: none for keys; and none at all when all are zero, which the flag tells.
+    """Attention biases as timm has them: none for keys; none at all, and False, when all are zero.
 
     Meta keeps one bias for queries, keys and values, and a mask (`qkv.bias_mask`) that blanks the keys' part.
 

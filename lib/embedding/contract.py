@@ -1,4 +1,4 @@
-"""The contract under which vectors may be compared. Plain data: imported when the Dagster definitions load."""
+"""The contract under which vectors may be compared. Plain data: imported when Dagster's definitions load."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class Contract:
     Attributes:
         backbone: Its name as people read it.
         architecture: Its name in ids: letters, digits, underscores.
-        weights_sha256: Hash of the weight file's bytes. The same weights in another file format are another contract.
+        weights_sha256: Hash of the weight file's bytes: the same weights in another format count as others.
         preprocessing: What happens to a picture first.
         layers: Where the vectors are read.
         pooling: Which vectors are kept, of `cls`, `patch_mean` and `patch_grid`.
@@ -58,8 +58,8 @@ class Contract:
         unknown = [name for name in self.pooling if name not in POOLINGS]
         if unknown or "cls" not in self.pooling or len(set(self.pooling)) < len(self.pooling):
             raise UsageError(
-                f"pooling {list(self.pooling)} can't be had: give 'cls' and, if wanted, 'patch_mean' and 'patch_grid', "
-                "each once"
+                f"pooling {list(self.pooling)} can't be had: give 'cls' and, if wanted, 'patch_mean' and "
+                "'patch_grid', each once"
             )
 
     @property
@@ -93,8 +93,9 @@ class Contract:
         kept = ", ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in self.dims.items())
         size_px = self.preprocessing.size_px
         return (
-            f"{self.backbone} at {size_px} × {size_px} px ({self.preprocessing.resize}, "
-            f"{self.preprocessing.interpolation}), weights {self.weights_sha256[:8]}; keeps {kept} as {self.dtype}"
+            f"{self.backbone} at {size_px} × {size_px} px "
+            f"({self.preprocessing.resize}, {self.preprocessing.interpolation}), "
+            f"weights {self.weights_sha256[:8]}; keeps {kept} as {self.dtype}"
         )
 
     def to_json(self) -> str:
@@ -121,7 +122,7 @@ def require_same(ours: Contract | str, theirs: Contract | str) -> None:
     shown = "".join(f" {side.id} is {side.shown}." for side in (ours, theirs) if isinstance(side, Contract))
     raise ContractMismatchError(
         f"vectors of contract {ids[0]} can't be compared with vectors of contract {ids[1]}.{shown} "
-        "Embed both sides with one backbone at one size: `dinolake run ARCHIVE` does so for what the catalog entry says."
+        "Embed both sides with one backbone at one size: `dinolake run ARCHIVE` makes what the catalog says."
     )
 
 

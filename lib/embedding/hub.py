@@ -1,4 +1,4 @@
-"""The Hugging Face hub and its local cache: what lies here, whether the hub answers, fetching. Never waits without end."""
+"""The Hugging Face hub and its cache: what lies here, whether the hub answers, fetching; within time limits."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ def cached(repo: str) -> Path | None:
 
 
 def why_unreachable(repo: str, *, timeout_s: float) -> str:
-    """Why the hub can't give a repository's weights now, in a few words; "" when it can. Returns within the timeout."""
+    """Why the hub can't give a repository's weights now; "" when it can. Returns within the timeout."""
     if _is_offline():
         return "HF_HUB_OFFLINE forbids asking the hub"
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -30,9 +30,8 @@ def why_unreachable(repo: str, *, timeout_s: float) -> str:
     endpoint = _endpoint()
     url = hf_hub_url(repo, _FILES[1], endpoint=endpoint)
     try:
-        _within(
-            timeout_s, lambda: get_hf_file_metadata(url, timeout=timeout_s, token=None, endpoint=endpoint)
-        )
+        # The request's own limit is longer, so that the answer is the same whichever step hangs.
+        _within(timeout_s, lambda: get_hf_file_metadata(url, timeout=2 * timeout_s, endpoint=endpoint))
     except TimeoutError:
         return f"{endpoint} gave no answer within {timeout_s:g} s"
     except Exception as error:  # noqa: BLE001  name resolution, proxies, TLS, gates: whatever it is, the reason is told
@@ -41,7 +40,7 @@ def why_unreachable(repo: str, *, timeout_s: float) -> str:
 
 
 def fetch(repo: str, *, timeout_s: float = 1800.0) -> Path:
-    """Bring a repository's weights into the local cache, with the hub's own progress bar, resumed where it stopped.
+    """Bring a repository's weights into the local cache: progress shown, resumed where it stopped.
 
     Raises:
         BackboneUnavailableError: It failed, or took too long.
@@ -51,19 +50,19 @@ def fetch(repo: str, *, timeout_s: float = 1800.0) -> Path:
     def bring() -> str:
         for name in _FILES:
             last = hf_hub_download(repo, name, cache_dir=_cache(), endpoint=_endpoint())
-        return last
+        return str(last)
 
     try:
         return Path(_within(timeout_s, bring)).parent
     except Exception as error:  # the hub's errors share no base class
         raise BackboneUnavailableError(
-            f"{repo} could not be fetched from {_endpoint()}: {_in_short(error) or f'not done in {timeout_s:g} s'}. "
+            f"{repo} can't be fetched from {_endpoint()}: {_in_short(error) or f'over {timeout_s:g} s'}. "
             f"Try `hf download {repo}`, or give weights by hf:FOLDER or meta:FILE"
         ) from error
 
 
 def _within(timeout_s: float, work: Callable[[], Answer]) -> Answer:
-    # A thread, because looking up a name has no timeout of its own; a daemon, so that a hung one doesn't hold the exit.
+    # A thread, because looking up a name has no timeout; a daemon, so that a hung one doesn't hold the exit.
     answers: list[Answer] = []
     errors: list[Exception] = []
 

@@ -1,4 +1,4 @@
-"""The networks themselves, built by timm: one architecture each, whatever file its weights came from. Imports torch."""
+"""The networks themselves, built by timm: the same one whatever file its weights came from. Imports torch."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from lib.embedding.architectures import Architecture, ConvNext, Vit
 from lib.errors import BackboneUnavailableError
 
 
-class VitFeatures(nn.Module):
+class VitFeatures(nn.Module):  # type: ignore[misc]
     """A DINOv3 ViT that answers with its CLS token and its patch tokens, after the final norm.
 
     The registers, between the two, are left out: they belong to no place in the picture.
@@ -20,7 +20,7 @@ class VitFeatures(nn.Module):
 
     def __init__(self, architecture: Vit, *, with_bias: bool):
         super().__init__()
-        # The small one's constructor sets what all sizes share; half a unit more keeps the ratio's product whole.
+        # The small one's constructor sets what all sizes share; the half keeps int(dim * ratio) exact.
         self.network = timm.create_model(
             "vit_small_patch16_dinov3",
             embed_dim=architecture.dim,
@@ -44,8 +44,8 @@ class VitFeatures(nn.Module):
         return tokens[:, 0], tokens[:, self.prefix :].unflatten(1, (side, side))
 
 
-class ConvNextFeatures(nn.Module):
-    """A DINOv3 ConvNeXt: the pooled and normed last map stands for CLS, its normed cells for patches (32 px each)."""
+class ConvNextFeatures(nn.Module):  # type: ignore[misc]
+    """A DINOv3 ConvNeXt: the last map pooled and normed is the CLS, its normed cells (32 px) the patches."""
 
     def __init__(self, architecture: ConvNext):
         super().__init__()
@@ -64,8 +64,8 @@ class ConvNextFeatures(nn.Module):
         return functional.layer_norm(values, values.shape[-1:], norm.weight, norm.bias, norm.eps)
 
 
-class EfficientNetFeatures(nn.Module):
-    """EfficientNet-Lite0: the pooled 1280-d features stand for CLS, the 112-channel map of stride 16 for patches."""
+class EfficientNetFeatures(nn.Module):  # type: ignore[misc]
+    """EfficientNet-Lite0: pooled 1280-d features stand for CLS, the 112-d map of stride 16 for patches."""
 
     # The last block of this stage is where the map still has stride 16, so that its grid equals a ViT-S/16's.
     _PATCH_STAGE = 4
@@ -88,7 +88,7 @@ class EfficientNetFeatures(nn.Module):
         return values.mean((2, 3)), patches.permute(0, 2, 3, 1)
 
 
-class Readout(nn.Module):
+class Readout(nn.Module):  # type: ignore[misc]
     """From bytes to what a contract keeps: what every runtime runs, so that all of them agree."""
 
     def __init__(

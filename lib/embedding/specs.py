@@ -45,8 +45,8 @@ class Licence:
 DINOV3_LICENCE = Licence(
     "DINOv3 License",
     "https://ai.meta.com/resources/models-and-libraries/dinov3-license/",
-    "Acknowledge DINOv3 in publications; pass the licence on with the weights and what derives from them; no use for "
-    "military purposes, weapons, nuclear applications or espionage.",
+    "Acknowledge DINOv3 in publications; pass the licence on with the weights and what derives from them; "
+    "no use for military purposes, weapons, nuclear applications or espionage.",
 )
 _APACHE = Licence(
     "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Keep the licence and notices."
@@ -110,7 +110,7 @@ def resolve(spec: str) -> BackboneSpec:
     makers = {"timm": _timm, "hf": _hf, "meta": _meta, "random": _random}
     if form not in makers or not rest:
         raise UsageError(
-            f"{spec!r} names no backbone: give {PACKAGED}, timm:NAME, hf:FOLDER, meta:FILE.pth or random:NAME?seed=N"
+            f"{spec!r} names no backbone: give {PACKAGED}, timm:NAME, hf:FOLDER, meta:FILE.pth or random:NAME"
         )
     return makers[form](spec, rest)
 
@@ -144,14 +144,19 @@ def _packaged() -> BackboneSpec:
 
 def _timm(spec: str, name: str) -> BackboneSpec:
     base, _, tag = name.partition(".")
-    if "dinov3" not in name:
-        raise UsageError(f"{spec!r} is no DINOv3: timm's names of it end in dinov3.lvd1689m or the like")
+    tag = tag or ("lvd1689m" if "dinov3" in base else "dinov3_lvd1689m")
+    # timm has other families' weights for the same networks, such as eupe_lvd1689m.
+    if ("dinov3" in base, tag) not in {(True, "lvd1689m"), (True, "sat493m"), (False, "dinov3_lvd1689m")}:
+        raise UsageError(
+            f"{spec!r} is no DINOv3: timm's are NAME_dinov3.lvd1689m, .sat493m, or NAME.dinov3_lvd1689m"
+        )
+    name = f"{base}.{tag}"
     named(base)
     folder = hub.cached(f"timm/{name}")
     if folder is None:
         raise BackboneUnavailableError(
-            f"the weights of {name} are not in the local Hugging Face cache: `hf download timm/{name}` where there is "
-            "a network, or give them by hf:FOLDER or meta:FILE.pth"
+            f"the weights of {name} are not in the local Hugging Face cache: where there is a network, "
+            f"`hf download timm/{name}` fetches them; or give them by hf:FOLDER or meta:FILE.pth"
         )
     config = _json(folder / "config.json")
     shapes = checkpoints.shapes_of([folder / "model.safetensors"])
@@ -169,9 +174,9 @@ def _hf(spec: str, place: str) -> BackboneSpec:
             f"{folder} holds no config.json: give the folder of a DINOv3 as `hf download` makes it"
         )
     kind = config.get("model_type")
-    # What our networks take for granted: other values would load, and give other vectors than transformers does.
+    # What our networks take for granted: other values would load, and give other vectors than transformers.
     gate = config.get("use_gated_mlp", False)
-    wanted = {
+    wanted: dict[str, dict[str, Any]] = {
         "dinov3_vit": {"patch_size": 16, "layer_norm_eps": 1e-5, "hidden_act": "silu" if gate else "gelu"},
         "dinov3_convnext": {"layer_norm_eps": 1e-6, "hidden_act": "gelu"},
     }

@@ -1,66 +1,21 @@
-"""Frames of video files, exactly as a full decode gives them, at the cost of what they need. Imports av.
-
-Files are trusted with nothing: they can open no other file and no address, ask for no endless picture, and take no
-endless time.
-"""
+"""Frames of a video, exactly as a full decode gives them, at the cost of what they need."""
 
 import contextlib
 import itertools
-import time
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import av
 import numpy as np
 
-from lib.errors import DinolakeError, UnreadableMediaError
-from lib.media.bitstream import hevc_layer, is_disposable, nal_length_of
+from lib.media.bitstream import is_disposable, nal_length_of
+from lib.media.container import DECODER_ERRORS, Clock, open_video, packets_of, reason_of
 from lib.media.sampling import Choice, choose_frames, choose_ticks
-from lib.media.source import open_regular
 from lib.media.timeline import Timeline
 
-# Containers that hold all of their data. Playlists and scripts (hls, dash, concat, sdp, image sequences), which make
-# the reader open whatever they name, are not among them. The last line is for sound: it gets its own plain reason.
-CONTAINERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,live_flv,mpegts,mpeg,ogg,asf,mxf,gif,nut,ivf,dv,rm,wtv,"
-    "h264,hevc,m4v,mpegvideo,h263,vc1,obu,"
-    "mp3,aac,flac,wav,aiff,amr,ac3,eac3,w64,caf"
-)
-PIXEL_LIMIT = 8192 * 8192
-READ_BYTES = 1 << 18
-DEFAULT_RATE = Fraction(25)  # for the rare stream that tells neither timestamps nor a rate
 RESET_S = 1.0  # timestamps that fall back by more than this start anew; by less, they are errors
-
-av.logging.set_level(None)  # ffmpeg's own lines on standard error would reach nobody who can use them
-
-
-@dataclass(slots=True)
-class Clock:
-    """A limit on the time spent in here; what the caller does between two frames doesn't count."""
-
-    limit_s: float
-    _spent_s: float = 0.0
-    _since: float | None = None
-
-    def run(self) -> None:
-        """Count from now."""
-        self._since = time.monotonic()
-
-    def pause(self) -> None:
-        """Stop counting."""
-        self._spent_s += 0.0 if self._since is None else time.monotonic() - self._since
-        self._since = None
-
-    def check(self) -> None:
-        """Raise UnreadableMediaError once the limit has passed."""
-        running_s = 0.0 if self._since is None else time.monotonic() - self._since
-        if self._spent_s + running_s > self.limit_s:
-            raise UnreadableMediaError(f"decoding took longer than {self.limit_s:g} s")
 
 
 @dataclass(slots=True)
@@ -98,131 +53,14 @@ class _TroubleError(Exception):
     """The quick way met something that it can't vouch for; the careful way has to be taken."""
 
 
-@contextlib.contextmanager
-def plain_errors(what: str = "not a video") -> Iterator[None]:
-    """Turn whatever the decoder raises into UnreadableMediaError with a reason that reads well."""
-    try:
-        yield
-    except DinolakeError:
-        raise
-    except (av.FFmpegError, OSError, ValueError, ArithmeticError, LookupError) as error:
-        raise UnreadableMediaError(f"{what}: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    # Not av's own text: it carries the path and the latest log line of whichever thread wrote one.
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
-
-
-def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
-    raise PermissionError(f"a video may not open {url}")
-
-
-@contextlib.contextmanager
-def open_video(path: Path | str, *, threads: str = "SLICE") -> Iterator[tuple[Any, Any]]:
-    """Open a video and pick its picture stream.
-
-    Args:
-        path: Any path, however odd its name.
-        threads: `FRAME` is fastest; with `SLICE` an error is raised at the packet that causes it.
-
-    Yields:
-        The container and its best video stream.
-
-    Raises:
-        UnreadableMediaError: Not a video, a playlist, sound only, too large.
-    """
-    with open_regular(path) as file:
-        try:
-            container = av.open(
-                file,
-                "r",
-                options={"max_pixels": str(PIXEL_LIMIT)},
-                container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "none"},
-                metadata_errors="ignore",
-                buffer_size=READ_BYTES,
-                io_open=_refuse,
-            )
-        except av.ArgumentError as error:
-            raise UnreadableMediaError("not a video: a playlist or a format that is not read here") from error
-        with container:
-            stream = _picture_stream(container)
-            context = stream.codec_context
-            if context.width * context.height > PIXEL_LIMIT:
-                size = f"{context.width} x {context.height} pixels"
-                raise UnreadableMediaError(f"frames of {size}: more than the limit of {PIXEL_LIMIT}")
-            context.options = {"max_pixels": str(PIXEL_LIMIT)}
-            context.thread_type = threads
-            yield container, stream
-
-
-def _picture_stream(container: Any) -> Any:
-    still = av.stream.Disposition.attached_pic | av.stream.Disposition.timed_thumbnails
-    films = [stream for stream in container.streams.video if not stream.disposition & still]
-    if not films:
-        has_audio = bool(container.streams.audio)
-        raise UnreadableMediaError("no video stream (audio only)" if has_audio else "not a video: no video stream")
-    best = container.streams.best("video")
-    stream = best if best in films else films[0]
-    if stream.codec_context is None:
-        raise UnreadableMediaError("no decoder for its video stream")
-    return stream
-
-
-def read_timeline(container: Any, stream: Any, clock: Clock) -> Timeline:
-    """Read all packets of a stream, decoding none: when each is shown, and which are keyframes."""
-    pts, keys, shown = array("q"), array("b"), array("b")
-    last_dts, latest, step, top_layer, is_orderly = None, None, 0, 0, True
-    nal_length = nal_length_of(stream.codec_context.name, stream.codec_context.extradata)
-    for packet in _packets(container, stream, clock):
-        tick, dts = packet.pts, packet.dts
-        if tick is None or packet.is_corrupt or (None not in (dts, last_dts) and dts < last_dts):
-            is_orderly = False
-        if tick is not None and not packet.is_discard and (latest is None or tick > latest):
-            latest, step = tick, packet.duration or 0
-        last_dts = last_dts if dts is None else dts
-        pts.append(0 if tick is None else tick)
-        keys.append(packet.is_keyframe)
-        shown.append(not packet.is_discard)
-        if stream.codec_context.name == "hevc":
-            top_layer = max(top_layer, hevc_layer(bytes(packet), nal_length))
-    is_shown = np.array(shown, bool)
-    if not is_shown.any():
-        raise UnreadableMediaError("not a video: its video stream holds no frames")
-    ticks = np.array(pts, np.int64)
-    gaps = np.diff(np.sort(ticks[is_shown]))
-    is_orderly = is_orderly and bool((gaps > 0).all())
-    rate = stream.guessed_rate or stream.average_rate or DEFAULT_RATE
-    nominal = max(1, round(1 / (rate * stream.time_base)))
-    if is_orderly:
-        step = step or (int(np.median(gaps)) if len(gaps) else nominal)
-    return Timeline(
-        ticks, np.array(keys, bool), is_shown, stream.time_base, step if is_orderly else nominal, is_orderly, top_layer
-    )
-
-
-def _packets(container: Any, stream: Any, clock: Clock) -> Iterator[Any]:
-    """The stream's packets. Reading that fails midway ends them, as a file that was cut short does."""
-    packets = container.demux(stream)
-    while True:
-        clock.check()
-        try:
-            packet = next(packets, None)
-        except (av.FFmpegError, OSError):
-            return
-        if packet is None or packet.size == 0:
-            return
-        yield packet
-
-
 def decode(
     path: Path | str, timeline: Timeline, choice: Choice, *, clock: Clock, damage: Damage
 ) -> Iterator[tuple[int, Any]]:
     """The chosen frames (tick, av.VideoFrame), ascending, pixel for pixel as a full decode gives them.
 
-    The quick way decodes what the chosen frames need. Where anything is out of the ordinary (an error, a frame
-    that didn't come out, timestamps that can't be relied on), the careful way takes over behind the last frame
-    that was given: every packet in turn, and after an error on from the next keyframe.
+    The quick way decodes what the chosen frames need. Where anything is out of the ordinary (an error, a
+    frame that didn't come out, timestamps that can't be relied on), the careful way takes over behind the
+    last frame that was given: every packet in turn, and after an error on from the next keyframe.
 
     Args:
         path: The video.
@@ -253,7 +91,7 @@ def _decode_needed(
         nal_length = nal_length_of(context.name, context.extradata)
         last_needed = np.flatnonzero(needed).max(initial=-1)
         before = None
-        for place, packet in enumerate(_packets(container, stream, clock)):
+        for place, packet in enumerate(packets_of(container, stream, clock)):
             if place > last_needed:
                 break
             if packet.pts != timeline.pts[place]:
@@ -283,7 +121,7 @@ def _decode_needed(
 def _decode_quickly(context: Any, packet: Any) -> list[Any]:
     try:
         return list(context.decode(packet))
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except DECODER_ERRORS as error:
         raise _TroubleError from error
 
 
@@ -300,7 +138,7 @@ class _Gate:
         self._floor = 0
 
     def begin(self, floor: int) -> None:
-        """A new stretch. Frames shown before its keyframe lean on what wasn't decoded: they count for nothing."""
+        """A new stretch. Frames shown before its keyframe lean on what wasn't decoded: they don't count."""
         self._all_out()
         self._floor = floor
 
@@ -336,7 +174,7 @@ def _decode_all(
     ticks = _Ticks(timeline)
     is_broken = False
     with open_video(path) as (container, stream):
-        for packet in itertools.chain(_packets(container, stream, clock), [None]):
+        for packet in itertools.chain(packets_of(container, stream, clock), [None]):
             if is_broken and (packet is None or not packet.is_keyframe):
                 continue
             if is_broken:
@@ -345,8 +183,9 @@ def _decode_all(
             for tick, frame in ticks.of(frames):
                 damage.ended(timeline.seconds(tick))
                 yield tick, frame
-            if error and not is_broken:
-                damage.began(timeline.seconds(timeline.origin if ticks.last is None else ticks.last), error)
+            reason = error or ("a frame came out damaged" if any(f.is_corrupt for f in frames) else "")
+            if reason and not is_broken:
+                damage.began(timeline.seconds(timeline.origin if ticks.last is None else ticks.last), reason)
             is_broken = bool(error)
 
 
@@ -356,14 +195,14 @@ def _decode_or_drain(context: Any, packet: Any) -> tuple[list[Any], str]:
         if packet is not None and packet.is_corrupt:
             raise ValueError("the data is cut short or damaged")
         return list(context.decode(packet)), ""
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except DECODER_ERRORS as error:
         frames: list[Any] = []
-        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+        with contextlib.suppress(*DECODER_ERRORS):
             frames = context.decode(None)
         context.flush_buffers()
         # Frames that are shown later than the damaged one may lean on it.
         limit = None if packet is None else packet.pts
-        return [f for f in frames if None in (limit, f.pts) or f.pts < limit], _reason(error)
+        return [f for f in frames if None in (limit, f.pts) or f.pts < limit], reason_of(error)
 
 
 class _Ticks:
@@ -378,20 +217,19 @@ class _Ticks:
     def of(self, frames: list[Any]) -> Iterator[tuple[int, Any]]:
         for frame in frames:
             tick = self._tick(frame)
-            if frame.is_corrupt or (self.floor is not None and frame.pts is not None and frame.pts < self.floor):
-                continue
-            if self.last is None or tick > self.last:
+            is_leaning = None not in (self.floor, frame.pts) and frame.pts < self.floor
+            is_late = self.last is not None and tick <= self.last
+            if not (frame.is_corrupt or is_leaning or is_late):
                 self.last = tick
                 yield tick, frame
 
     def _tick(self, frame: Any) -> int:
         following = 0 if self.last is None else self.last + self._timeline.step
-        stamp = frame.dts if frame.pts is None else frame.pts
-        if stamp is None:
+        if frame.pts is None:
             return following
         if self._shift is None:
-            self._shift = -stamp
-        is_reset = not self._timeline.is_orderly and following - stamp - self._shift > RESET_S / self._timeline.time_base
-        if is_reset:
-            self._shift = following - stamp
-        return int(stamp + self._shift)
+            self._shift = -frame.pts
+        fallen_s = (following - frame.pts - self._shift) * self._timeline.time_base
+        if fallen_s > RESET_S and not self._timeline.is_orderly:
+            self._shift = following - frame.pts
+        return int(frame.pts + self._shift)

@@ -11,8 +11,9 @@ import numpy as np
 from lib.errors import UsageError
 from lib.media.timeline import Timeline
 
-# A cut stands out from its own surroundings. On 32 x 32 luma thumbnails of eleven real videos, true cuts differ by 32
-# to 102 and at least 2.7 times as much as the two steps on either side; a jerked camera by up to 53, 1.9 times.
+# A cut stands out from its own surroundings. On 32 x 32 luma thumbnails of eleven real videos, true cuts
+# differ by 32 to 102, at least 2.7 times as much as the two steps on either side; a jerked camera by
+# up to 53, 1.9 times.
 CUT_LUMA = 15.0
 CUT_OVER_NEIGHBOURS = 2.0
 CUT_NEIGHBOURS = 2
@@ -25,11 +26,12 @@ class Sampling:
     """How frames are chosen.
 
     Attributes:
-        mode: `interval`: the frame shown at 0, 1/n, 2/n … seconds; `scene`: the first frame and one after each
-            cut; `keyframes`: those that the file can decode by themselves.
+        mode: `interval`: the frame shown at 0, 1/n, 2/n … seconds; `scene`: the first frame and one after
+            each cut; `keyframes`: those that the file can decode by themselves.
         per_second: n of `interval`.
         skip_similar: Leave out a frame that looks like the last one kept.
-        similar_luma: Mean absolute difference of 32 x 32 luma thumbnails (0 to 255) up to which frames are alike.
+        similar_luma: Mean absolute difference of 32 x 32 luma thumbnails (0 to 255) up to which frames are
+            alike.
     """
 
     mode: Literal["interval", "scene", "keyframes"] = "interval"
@@ -48,7 +50,7 @@ class Sampling:
         """The frames to decode; for `scene` all of them, to find the cuts among them."""
         if self.mode == "interval":
             return AtIntervals(Fraction(self.per_second).limit_denominator(10_000))
-        return Keyframes() if self.mode == "keyframes" else Between()
+        return Keyframes() if self.mode == "keyframes" else Everything()
 
 
 class DecodedFrame(Protocol):
@@ -101,6 +103,15 @@ class AtIntervals:
 
 
 @dataclass(frozen=True, slots=True)
+class Everything:
+    """Every frame."""
+
+    def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
+        """See Choice."""
+        return True
+
+
+@dataclass(frozen=True, slots=True)
 class Keyframes:
     """Every keyframe."""
 
@@ -122,9 +133,9 @@ class Exactly:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """All frames that are shown at some time within any of these spans of seconds; by default, all frames."""
+    """All frames that are shown at some time within any of these spans of seconds."""
 
-    spans_s: tuple[tuple[float, float], ...] = ((0.0, float("inf")),)
+    spans_s: tuple[tuple[float, float], ...]
 
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
         """See Choice."""
@@ -133,7 +144,7 @@ class Between:
 
 
 def keep_cuts(frames: Iterable[tuple[Item, np.ndarray]]) -> Iterator[tuple[Item, np.ndarray]]:
-    """Keep the first frame, and each that differs far more from the one before than its neighbours do from theirs.
+    """Keep the first frame, and each that differs far more from the one before than its neighbours do.
 
     Args:
         frames: (anything, thumbnail), in time order; thumbnails of one shape.

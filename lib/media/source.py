@@ -18,17 +18,18 @@ def open_regular(path: Path | str) -> BinaryIO:
         UnreadableMediaError: Not a regular file, empty, gone, or not permitted.
     """
     try:
-        # Before opening: opening alone can do things to a device. The second look is at what was really opened.
+        # Before opening, because opening alone can do things to a device.
         _refuse_special(os.stat(path).st_mode)  # noqa: PTH116  (paths may be plain strings)
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        raise UnreadableMediaError("no such file: it was moved or removed, or is a link to nothing") from error
+        raise UnreadableMediaError("no such file: moved, removed, or a link to nothing") from error
     except PermissionError as error:
         raise UnreadableMediaError("no permission to read it") from error
     except (OSError, ValueError) as error:
         raise UnreadableMediaError(f"can't be opened: {getattr(error, 'strerror', None) or error}") from error
     file = os.fdopen(descriptor, "rb", buffering=0)
     try:
+        # And after, because the name may have come to mean another file in between.
         status = os.fstat(descriptor)
         _refuse_special(status.st_mode)
         if status.st_size == 0:

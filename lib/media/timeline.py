@@ -1,4 +1,4 @@
-"""When each packet of a video is shown, and which packets a set of frames needs. Plain numbers, no decoder."""
+"""When each packet of a video is shown, and which packets a set of frames needs. Numbers, no decoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 class Timeline:
     """A video's packets in decoding order, as found by reading them without decoding.
 
-    Times are ticks of `time_base` seconds, as the container counts them; where it doesn't count them in order,
-    ticks begin at 0 with the first frame that is decoded.
+    Times are ticks of `time_base` seconds, as the container counts them; where it doesn't count them in
+    order, ticks begin at 0 with the first frame that is decoded.
     """
 
     pts: np.ndarray  # (packets,) int64: the tick at which each is shown
@@ -49,7 +49,7 @@ class Timeline:
         return float((tick - self.origin) * self.time_base)
 
     def spans(self) -> Iterator[tuple[int, int, bool]]:
-        """Each shown frame's tick, the tick at which the next one follows, and whether it is a keyframe, in time order."""
+        """Each shown frame's tick, the tick at which the next follows, and if it is a keyframe; by time."""
         shown = np.flatnonzero(self.is_shown)
         shown = shown[np.argsort(self.pts[shown], kind="stable")]
         ticks = self.pts[shown].tolist()
@@ -59,7 +59,7 @@ class Timeline:
         """Which packets a decoder must see to give the wanted frames.
 
         From a wanted frame's keyframe up to its own packet. A leading frame (shown before the keyframe that
-        it follows in the file, as in open GOPs) refers across that keyframe, so it needs the GOP before as well.
+        it follows in the file, as in open GOPs) refers across that keyframe: it needs the GOP before as well.
 
         Args:
             wanted: Ticks of the wanted frames.
@@ -68,11 +68,13 @@ class Timeline:
             (packets,) bool
         """
         keyframe = np.maximum.accumulate(np.where(self.is_key, np.arange(len(self.pts)), 0))
+        packets = np.flatnonzero(np.isin(self.pts, wanted) & self.is_shown)
+        starts = keyframe[packets]
+        leading = (starts > 0) & (self.pts[packets] < self.pts[starts])
+        while leading.any():
+            starts[leading] = keyframe[starts[leading] - 1]
+            leading = (starts > 0) & (self.pts[packets] < self.pts[starts])
         edges = np.zeros(len(self.pts) + 1, np.int64)
-        for packet in np.flatnonzero(np.isin(self.pts, wanted) & self.is_shown):
-            start = keyframe[packet]
-            while start > 0 and self.pts[packet] < self.pts[start]:
-                start = keyframe[start - 1]
-            edges[start] += 1
-            edges[packet + 1] -= 1
+        np.add.at(edges, starts, 1)
+        np.add.at(edges, packets + 1, -1)
         return np.cumsum(edges[:-1]) > 0

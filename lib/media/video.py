@@ -1,21 +1,19 @@
 """Videos: their facts, and their frames by timestamp, upright."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from lib.errors import UnreadableMediaError
-from lib.media.decode import Clock, Damage, decode, open_video, plain_errors, read_timeline
+from lib.media.container import Clock, Scaler, open_video, plain_errors, read_timeline
+from lib.media.decode import Damage, decode
 from lib.media.orientation import Orientation
-from lib.media.sampling import Between, Choice, Exactly, Sampling, keep_cuts, luma_difference
-from lib.media.timeline import Timeline
+from lib.media.sampling import Choice, Everything, Exactly, Sampling, keep_cuts, luma_difference
 
 THUMBNAIL_PX = 32
-PROBE_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +35,8 @@ class VideoFacts:
 class Frame:
     """One upright frame.
 
-    `t_s` is the frame's own time since the first frame, rounded to a millisecond; not the time it was sampled
-    for. `pts` finds it again with `read_frames_at`.
+    `t_s` is the frame's own time since the first frame, rounded to a millisecond, and not the time for which
+    it was sampled. `read_frames_at` finds it again by its `pts`.
     """
 
     t_s: float
@@ -46,7 +44,7 @@ class Frame:
     rgb: np.ndarray  # (height, width, 3) uint8
 
 
-def probe_video(path: Path | str, *, limit_s: float = PROBE_LIMIT_S) -> VideoFacts:
+def probe_video(path: Path | str, *, limit_s: float = 120.0) -> VideoFacts:
     """Read a video's facts, and decode a frame to see that it can be.
 
     Raises:
@@ -59,14 +57,14 @@ def probe_video(path: Path | str, *, limit_s: float = PROBE_LIMIT_S) -> VideoFac
             timeline = read_timeline(container, stream, clock)
             codec, announced = stream.codec_context.codec.canonical_name, stream.frames
             has_audio = any(sound.codec_context is not None for sound in container.streams.audio)
-        first = next(decode(path, timeline, Between(), clock=clock, damage=damage), None)
-    if first is None:
-        raise UnreadableMediaError(_no_frames(damage))
-    orientation = Orientation.of_frame(first[1])
-    width, height = orientation.upright_size(first[1].width, first[1].height)
-    note = damage.note
-    if not note and timeline.frames < announced and len(timeline.pts) < announced:
-        note = f"the file ends early: {len(timeline.pts)} of {announced} announced frames are there"
+        first = next(decode(path, timeline, Everything(), clock=clock, damage=damage), None)
+        if first is None:
+            raise _no_frames(damage)
+        orientation = Orientation.of_frame(first[1])
+        width, height = orientation.upright_size(first[1].width, first[1].height)
+    packets, note = len(timeline.pts), damage.note
+    if not note and packets < announced:
+        note = f"the file ends early: {packets} of {announced} announced frames are there"
     return VideoFacts(
         duration_s=round(timeline.duration_s, 3),
         width=width,
@@ -80,16 +78,45 @@ def probe_video(path: Path | str, *, limit_s: float = PROBE_LIMIT_S) -> VideoFac
     )
 
 
+def sample_video(path: Path | str, sampling: Sampling, *, limit_s: float = 600.0) -> "FrameStream":
+    """Frames chosen by their timestamps, in one decode of no more than they need.
+
+    Args:
+        path: The video.
+        sampling: Which frames.
+        limit_s: How long decoding may take in all; the caller's own time between frames doesn't count.
+
+    Raises:
+        UnreadableMediaError: On the way: not one frame can be decoded, or it takes too long.
+    """
+    return FrameStream(path, sampling.choice, limit_s=limit_s, sampling=sampling)
+
+
+def read_frames_at(path: Path | str, pts: Sequence[int], *, limit_s: float = 600.0) -> "FrameStream":
+    """Exactly the frames of these `Frame.pts`, in time order.
+
+    Raises:
+        UnreadableMediaError: On the way: as for `sample_video`, or a frame isn't there any more.
+    """
+    return FrameStream(path, Exactly(frozenset(pts)), limit_s=limit_s, expected=len(set(pts)))
+
+
 class FrameStream(Iterator[Frame]):
     """Frames as they are decoded; afterwards, what was left out and why."""
 
-    def __init__(self, path: Path | str, choice: Choice, *, sampling: Sampling, limit_s: float) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        choice: Choice,
+        *,
+        limit_s: float,
+        sampling: Sampling | None = None,
+        expected: int = 1,
+    ) -> None:
+        self.skipped = 0  # frames that looked like the last one kept
         self._clock = Clock(limit_s)
         self._damage = Damage()
-        self._sampling = sampling
-        self._thumbnail = Thumbnailer()
-        self._frames = self._decoded(path, choice)
-        self.skipped = 0  # frames that looked like the last one kept
+        self._frames = self._decoded(path, choice, sampling or Sampling(), expected)
 
     @property
     def note(self) -> str:
@@ -107,15 +134,51 @@ class FrameStream(Iterator[Frame]):
         """Let go of the file before the end."""
         self._frames.close()
 
-    def _decoded(self, path: Path | str, choice: Choice) -> "Generator[Frame]":
+    def _decoded(
+        self, path: Path | str, choice: Choice, sampling: Sampling, expected: int
+    ) -> Generator[Frame, None, None]:
         with plain_errors():
             with open_video(path) as (container, stream):
                 timeline = read_timeline(container, stream, self._clock)
             frames = decode(path, timeline, choice, clock=self._clock, damage=self._damage)
-            is_empty = True
-            to_rgb = VideoReformatter()
-            for tick, frame in self._kept(frames):
-                is_empty = False
+            to_rgb, given = Scaler(), 0
+            for tick, frame in self._thinned(frames, sampling):
+                given += 1
                 yield Frame(round(timeline.seconds(tick), 3), tick, upright_rgb(frame, to_rgb))
-            if is_empty:
-                raise UnreadableMediaError(_no_frames(self._damage))
+            if given == 0:
+                raise _no_frames(self._damage)
+            if given < expected:
+                reason = self.note or "the file changed since it was sampled"
+                raise UnreadableMediaError(f"{expected - given} of {expected} frames are not there: {reason}")
+
+    def _thinned(self, frames: Iterator[tuple[int, Any]], sampling: Sampling) -> Iterator[tuple[int, Any]]:
+        if sampling.mode != "scene" and not sampling.skip_similar:
+            yield from frames
+            return
+        scaler = Scaler()
+        seen = ((pair, _thumbnail(pair[1], scaler)) for pair in frames)
+        kept: np.ndarray | None = None
+        for pair, thumbnail in keep_cuts(seen) if sampling.mode == "scene" else seen:
+            is_similar = kept is not None and luma_difference(thumbnail, kept) <= sampling.similar_luma
+            if sampling.skip_similar and is_similar:
+                self.skipped += 1
+                continue
+            kept = thumbnail
+            yield pair
+
+
+def upright_rgb(frame: Any, scaler: Scaler) -> np.ndarray:
+    """A decoded frame as (height, width, 3) uint8, by its own colour matrix and range, turned upright."""
+    rgb = scaler.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return Orientation.of_frame(frame).apply(rgb)
+
+
+def _thumbnail(frame: Any, scaler: Scaler) -> np.ndarray:
+    small = scaler.reformat(
+        frame, width=THUMBNAIL_PX, height=THUMBNAIL_PX, format="gray", interpolation="AREA", threads=1
+    )
+    return np.asarray(small.to_ndarray())
+
+
+def _no_frames(damage: Damage) -> UnreadableMediaError:
+    return UnreadableMediaError(f"no frame can be decoded: {damage.reason or 'the decoder gives none'}")

@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,8 @@ from lib.errors import ContractMismatchError, IndexTooSmallError, QueryError
 from lib.search import saved
 from lib.search.kinds import IndexKind, choose_kind, default_memory_bytes, kind_named
 from lib.search.recall import RecallCheck
-from lib.search.store import VectorStore, top
+from lib.search.store import Hits as Hits
+from lib.search.store import VectorStore, best
 
 # So few candidates are compared one by one: exact, and faster than any way through the lists.
 EXACT_CANDIDATES = 10_000
@@ -30,19 +31,11 @@ _VERSIONS = {"faiss": faiss.__version__, "numpy": np.__version__}
 _VECTORS, _CODES, _REMOVED = "vectors.npy", "codes.faiss", "removed.npy"
 
 
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Best matches first, equals by row number; row i answers query i."""
-
-    ids: np.ndarray  # (queries, at most k) int64, row numbers
-    scores: np.ndarray  # (queries, at most k) float32, cosine
-
-
 class VectorIndex:
     """Unit vectors by row number 0..n-1 under one contract. FAISS proposes, the float16 vectors decide.
 
     `build` or `open` one. Searching changes nothing, so threads may share an index; `add`, `remove` and
-    `tune` want it for themselves. FAISS's number of threads is left as the process has it.
+    `tune` want it for themselves. FAISS's number of threads ends as the process had it.
     """
 
     def __init__(self, store: VectorStore, codes: Any, manifest: saved.Manifest, removed: np.ndarray) -> None:
@@ -187,25 +180,27 @@ class VectorIndex:
         nprobe = self.kind.nprobe
         if allowed is not None and mask is not None:
             if not candidates or (self.kind.lists and candidates <= EXACT_CANDIDATES):
-                return Hits(*self.store.nearest(queries, width, np.flatnonzero(mask)))
+                return self.store.nearest(queries, width, np.flatnonzero(mask))
             nprobe = max(nprobe, math.ceil(FILTERED_NPROBE / math.sqrt(candidates / self.rows)))
         # FAISS wants the bits of a byte lowest first, where numpy packs them highest first.
         selector = None if mask is None else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        fetch = min(candidates, width * self.kind.refine)
+        refine = self.kind.refine if mask is None else max(self.kind.refine, self.kind.filtered_refine)
+        fetch = min(candidates, width * refine)
         step = max(1, RESCORED_ROWS // fetch)
         found = [
             self._refined(queries[first : first + step], width, fetch, nprobe, selector)
             for first in range(0, max(1, len(queries)), step)
         ]
-        ids, scores = zip(*found, strict=True)
-        return Hits(np.concatenate(ids), np.concatenate(scores))
+        return Hits(
+            np.concatenate([hits.ids for hits in found]), np.concatenate([hits.scores for hits in found])
+        )
 
     def search_exactly(self, queries: np.ndarray, *, k: int) -> Hits:
         """What `search` would find if it missed nothing: a slow scan of every vector, to measure against."""
         queries = self._checked(queries, k)
         mask = self._mask(None)
         rows = None if mask is None else np.flatnonzero(mask)
-        return Hits(*self.store.nearest(queries, min(k, self.alive), rows))
+        return self.store.nearest(queries, min(k, self.alive), rows)
 
     def add(self, vectors: np.ndarray) -> None:
         """Add rows behind the last, without training again.
@@ -277,9 +272,7 @@ class VectorIndex:
         lasting = {name: record for name, record in files.items() if name != _REMOVED}
         self._kept = {name: saved.KeptFile.of(folder / name, record) for name, record in lasting.items()}
 
-    def _refined(
-        self, queries: np.ndarray, width: int, fetch: int, nprobe: int, selector: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _refined(self, queries: np.ndarray, width: int, fetch: int, nprobe: int, selector: Any) -> Hits:
         """Candidates by their codes, then the best of them by their vectors."""
         ids = self._candidates(queries, fetch, nprobe, selector)
         short = np.flatnonzero((ids[:, :width] < 0).any(axis=1))
@@ -287,16 +280,17 @@ class VectorIndex:
             ids[short] = self._candidates(queries[short], fetch, self.kind.lists, selector)
         scores = (self.store.take(np.maximum(ids, 0)) @ queries[:, :, None])[:, :, 0]
         scores[ids < 0] = -np.inf
-        return top(ids, scores, width)
+        return best(ids, scores, width)
 
     def _candidates(self, queries: np.ndarray, fetch: int, nprobe: int, selector: Any) -> np.ndarray:
         if self.kind.lists:
             params = faiss.SearchParametersIVF(nprobe=min(nprobe, self.kind.lists), sel=selector)
         else:
             params = faiss.SearchParameters(sel=selector)
-        # FAISS pads what it didn't find with id -1.
-        _, ids = self._codes.search(queries, fetch, params=params)
-        return np.asarray(ids)
+        # One query is no quicker on more threads, and 2 to 3 times slower where they wait for a busy core.
+        with _threads(1 if len(queries) == 1 else None):
+            _, ids = self._codes.search(queries, fetch, params=params)
+        return np.asarray(ids)  # -1 for what FAISS didn't find
 
     def _mask(self, allowed: np.ndarray | None) -> np.ndarray | None:
         """The rows that may be found; None for all."""
@@ -313,6 +307,17 @@ class VectorIndex:
         if not self.alive:
             raise IndexTooSmallError("The index is empty: it never had a vector, or all were removed.")
         return self.store.checked_queries(queries)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads for FAISS in the calling thread; the number before it comes back."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _untrained(kind: IndexKind, dim: int) -> Any:

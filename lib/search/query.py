@@ -178,6 +178,17 @@ class Searcher:
                 f"{path} can't be read ({error}). `dinolake run {self._work.archive.name}` makes it again."
             ) from error
 
+    def windows_at(self, places: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
+        """How many windows hold any of each list's places (with `item` and `t_s`), and how many there are in all."""
+        starts, ends = (self._rows.column(name).to_numpy() for name in ("start_s", "end_s"))
+        counts = []
+        for each in places:
+            holds = np.zeros(len(starts), bool)
+            for place in each:
+                holds |= (self._names == place.item) & (starts <= place.t_s) & (ends >= place.t_s)
+            counts.append(int((holds & self._alive).sum()))
+        return counts, int(self._alive.sum())
+
     def thumbnail(self, hit: Hit) -> bytes | None:
         """The stored JPEG of a hit's best frame."""
         table = pq.read_table(

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,16 @@ from lib.errors import ContractMismatchError, IndexTooSmallError, LakeError, Que
 BLOCK_ROWS = 8192
 # float16 moves a length by some 1e-4; anything further off was never a unit vector (or holds a NaN).
 LENGTH_TOLERANCE = 0.01
+# A row this short is sorted in less time than numpy takes to set out on a partition.
+_SORTED_WHOLE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Best matches first, equals by row number; row i answers query i."""
+
+    ids: np.ndarray  # (queries, at most k) int64, row numbers
+    scores: np.ndarray  # (queries, at most k) float32, cosine
 
 
 class VectorStore:
@@ -122,23 +133,19 @@ class VectorStore:
             )
         return np.ascontiguousarray(queries / lengths, dtype=np.float32)
 
-    def nearest(
-        self, queries: np.ndarray, k: int, rows: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The exact answer: row numbers and cosines, (queries, k) each, best first, equals by row number.
+    def nearest(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> Hits:
+        """The exact answer, by looking at every row.
 
         Args:
             queries: Unit float32, (queries, dim).
             k: At most as many as there are rows to look at.
             rows: Only these (ascending row numbers); all where left out.
         """
-        best_ids = np.empty((len(queries), 0), np.int64)
-        best_scores = np.empty((len(queries), 0), np.float32)
+        hits = Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
         for ids, vectors in self._chunks(rows):
-            scores = np.hstack([best_scores, queries @ vectors.T])
-            ids = np.hstack([best_ids, np.broadcast_to(ids, (len(queries), len(ids)))])
-            best_ids, best_scores = top(ids, scores, k)
-        return best_ids, best_scores
+            scores = np.hstack([hits.scores, queries @ vectors.T])
+            hits = best(np.hstack([hits.ids, np.broadcast_to(ids, (len(queries), len(ids)))]), scores, k)
+        return hits
 
     def write(self, path: Path) -> None:
         """Write all rows as one .npy file."""
@@ -160,9 +167,9 @@ class VectorStore:
             first += len(block)
 
 
-def top(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best columns of each row: higher scores first, equals by id."""
-    if scores.shape[1] > k:
+def best(ids: np.ndarray, scores: np.ndarray, k: int) -> Hits:
+    """The k best columns of each row."""
+    if scores.shape[1] > max(k, _SORTED_WHOLE):
         picked = np.argpartition(-scores, k - 1, axis=1)[:, :k]
         # A partition takes any of those that tie for the last place: give it to the lowest ids.
         last = np.take_along_axis(scores, picked, axis=1).min(axis=1)
@@ -170,8 +177,8 @@ def top(ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.nda
             tied = np.flatnonzero(scores[row] >= last[row])
             picked[row] = tied[np.lexsort((ids[row, tied], -scores[row, tied]))[:k]]
         ids, scores = np.take_along_axis(ids, picked, axis=1), np.take_along_axis(scores, picked, axis=1)
-    order = np.lexsort((ids, -scores), axis=1)
-    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    return Hits(np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
 
 def _lengths(vectors: np.ndarray) -> np.ndarray:

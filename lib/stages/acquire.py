@@ -25,7 +25,11 @@ class Acquired:
 
 
 def acquire(
-    archive: Archive, lake: Lake, *, say: Callable[[str], None] = lambda line: None, accept_empty: bool = False
+    archive: Archive,
+    lake: Lake,
+    *,
+    say: Callable[[str], None] = lambda line: None,
+    accept_empty: bool = False,
 ) -> Acquired:
     """Bring an archive's sources up to date.
 
@@ -41,7 +45,7 @@ def acquire(
         fetch(
             dataset(archive.dataset), root_of(archive, lake), mirror=archive.mirror,
             root=Path(archive.root).expanduser() if archive.root else None,
-            acknowledged=archive.acknowledge_licence, progress=say,
+            acknowledged=archive.acknowledge_licence, progress=_Steps(say),
         )  # fmt: skip
     found = register(archive, lake, accept_empty=accept_empty)
     standing = [item for item in lake.ledger.items(archive.name) if not item.removed]
@@ -49,3 +53,17 @@ def acquire(
         root_of(archive, lake), found.shards, len(standing), found.new, found.changed, found.removed,
         sum(item.bytes for item in standing), round(time.perf_counter() - began, 3),
     )  # fmt: skip
+
+
+class _Steps:
+    """A download's progress as a line each tenth of the way."""
+
+    def __init__(self, say: Callable[[str], None]):
+        self._say = say
+        self._told: dict[str, int] = {}
+
+    def __call__(self, name: str, done: int, total: int | None) -> None:
+        step = 10 * done // total if total else done // (100 << 20)
+        if self._told.get(name) != step:
+            self._told[name] = step
+            self._say(f"{name}: {done / 1e6:,.0f} MB" + (f" of {total / 1e6:,.0f} MB" if total else ""))

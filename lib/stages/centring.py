@@ -37,7 +37,9 @@ def make_centring(work: Work, *, refit: bool = False) -> Facts:
             return Facts()
         mean = (total / frames).astype(np.float32)
         mark = fingerprint("centring", work.contract.id, mean.tobytes().hex())
-        schema = pa.schema([("mean", schemas.vector32(len(mean))), ("frames", pa.int64()), ("is_train_only", pa.bool_())])
+        schema = pa.schema(
+            [("mean", schemas.vector32(len(mean))), ("frames", pa.int64()), ("is_train_only", pa.bool_())]
+        )
         with work.lake.writing(place, schema, mark) as writer:
             writer.write({
                 "mean": vectors_column(mean[None], dtype=np.float32), "frames": [frames], "is_train_only": [train_only],
@@ -80,4 +82,3 @@ def read_shard_features(work: Work, shard: str) -> tuple[pa.Table, np.ndarray]:
     table = work.rows("frame_embeddings", shard, ["sample", "item", "t_s", "cls", "patch_mean"])
     features = frame_features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
     return table.select(["sample", "item", "t_s"]), centred(features, read_centre(work))
-

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.lake import WHOLE, Facts, fingerprint, vectors_of
+from lib.lake import Facts, fingerprint, vectors_of
 from lib.stages.making import Work, as_kept
 
 _CLIP = ("clip", "item", "start_s", "end_s", "frames")
@@ -82,12 +82,16 @@ class _Update:
             table = pa.concat_tables(fresh)
             kind = self._work.archive.index.kind
             self._index = VectorIndex.build(
-                vectors_of(table, "vector"), contract=self._work.contract.id, kind=None if kind == "auto" else kind
+                vectors_of(table, "vector"),
+                contract=self._work.contract.id,
+                kind=None if kind == "auto" else kind,
             )
             self.rows = table.drop_columns(["vector"])
             added, removed = table.num_rows, 0
         check = check_publishable(
-            self._index, held_queries(self._index.store.take(self._alive())), floor=self._work.archive.index.min_recall
+            self._index,
+            held_queries(self._index.store.take(self._alive())),
+            floor=self._work.archive.index.min_recall,
         )
         self.rows = _with_items(self._work, self.rows)
         name = f"index-{self._work.prints.of('clip_index')[:12]}"
@@ -158,7 +162,9 @@ def _with_items(work: Work, rows: pa.Table) -> pa.Table:
     names = rows.column("item").to_pylist()
     nothing: dict[str, Any] = {}
     for field in fields:
-        rows = rows.append_column(field, pa.array([about.get(n, nothing).get(field.name) for n in names], field.type))
+        rows = rows.append_column(
+            field, pa.array([about.get(n, nothing).get(field.name) for n in names], field.type)
+        )
     return rows
 
 

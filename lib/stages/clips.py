@@ -25,7 +25,9 @@ def make_clips(work: Work, shard: str) -> Facts:
         times = frames.column("t_s").to_numpy()
         for name in dict.fromkeys(names.tolist()):
             at = np.flatnonzero(names == name)
-            rows = cut(name, times[at], features[at], duration_s=durations[name] or 0.0, config=work.archive.clips)
+            rows = cut(
+                name, times[at], features[at], duration_s=durations[name] or 0.0, config=work.archive.clips
+            )
             writer.write(rows)
             writer.facts.made += len(rows["clip"])
 
@@ -37,7 +39,9 @@ def windows(duration_s: float, config: ClipsConfig) -> list[tuple[float, float]]
     if duration_s <= config.length_s:
         return [(0.0, duration_s)]
     starts = np.arange(0.0, duration_s - config.length_s, config.stride_s).tolist()
-    return [(start, start + config.length_s) for start in starts] + [(duration_s - config.length_s, duration_s)]
+    return [(start, start + config.length_s) for start in starts] + [
+        (duration_s - config.length_s, duration_s)
+    ]
 
 
 def cut(

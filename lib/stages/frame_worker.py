@@ -39,6 +39,7 @@ class FrameChunk:
     thumbnails: list[bytes] = field(default_factory=list)
     is_new: list[bool] = field(default_factory=list)
     vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    runtime: str = ""
     # Why decoding ended early, on the last chunk; "" when it didn't.
     note: str = ""
 
@@ -93,6 +94,7 @@ class FrameWorker:
             chunks = _embedded(self._embedder, frames, seen)
         last = FrameChunk()
         for chunk in chunks:
+            chunk.runtime = self._embedder.runtime_name if self._embedder else ""
             if last.pts:
                 yield last
             last = chunk

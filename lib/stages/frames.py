@@ -55,7 +55,9 @@ class _Making:
         self._sampling = work.archive.frames.sampling()
         rows = work.rows("items", shard, ["item", "path", "content_hash", "verdict", "removed"]).to_pylist()
         self._items = [
-            _Item(r["item"], r["path"], r["content_hash"]) for r in rows if r["verdict"] == OK and not r["removed"]
+            _Item(r["item"], r["path"], r["content_hash"])
+            for r in rows
+            if r["verdict"] == OK and not r["removed"]
         ]
         self._mark = fingerprint(work.archive.frames.model_dump(exclude={"limit_s"}))
         self._frames = self._known_frames()
@@ -132,15 +134,23 @@ class _Making:
         needs_vectors = "frame_embeddings" in self._missing
         rows = self._frames.get(item.item)
         if rows is None:
-            known = frozenset(int(h.split("@")[1]) for h in self._vectors if h.startswith(f"{item.content_hash}@"))
+            known = frozenset(
+                int(h.split("@")[1]) for h in self._vectors if h.startswith(f"{item.content_hash}@")
+            )
             return FrameTask(path, limit_s, sampling=self._sampling, known_pts=known)
         if not needs_vectors:
             return None
-        missing = tuple(pts for pts in rows.column("pts").to_pylist() if item.sample_hash(pts) not in self._vectors)
+        missing = tuple(
+            pts for pts in rows.column("pts").to_pylist() if item.sample_hash(pts) not in self._vectors
+        )
         return FrameTask(path, limit_s, pts=missing) if missing else None
 
     def _write_made(
-        self, item: _Item, task: FrameTask, chunks: Iterator[FrameChunk | Failed], writers: dict[str, ShardWriter]
+        self,
+        item: _Item,
+        task: FrameTask,
+        chunks: Iterator[FrameChunk | Failed],
+        writers: dict[str, ShardWriter],
     ) -> None:
         if task.sampling is None and len(task.pts) < self._frames[item.item].num_rows:
             # Some frames of the item are known: what is new is merged among them, by time.
@@ -165,9 +175,12 @@ class _Making:
         hashes = [item.sample_hash(pts) for pts in chunk.pts]
         ids = _ids(item, chunk.t_s)
         if "frames" in writers:
-            writers["frames"].write(ids | {"pts": chunk.pts, "sample_hash": hashes, "thumbnail": chunk.thumbnails})
+            writers["frames"].write(
+                ids | {"pts": chunk.pts, "sample_hash": hashes, "thumbnail": chunk.thumbnails}
+            )
             writers["frames"].facts.made += len(hashes)
         if "frame_embeddings" in writers:
+            writers["frame_embeddings"].facts.notes["runtime"] = chunk.runtime
             vectors = _columns(_merged(chunk, hashes, self._vectors))
             writers["frame_embeddings"].write(ids | {"sample_hash": hashes} | vectors)
             writers["frame_embeddings"].facts.made += sum(chunk.is_new)
@@ -230,7 +243,9 @@ def _columns(vectors: Vectors) -> dict[str, pa.Array]:
     if "patch_grid" in vectors:
         grid = np.ascontiguousarray(vectors["patch_grid"], np.float16).reshape(len(vectors["patch_grid"]), -1)
         width = pa.binary(2 * grid.shape[1])
-        columns["patch_grid"] = pa.FixedSizeBinaryArray.from_buffers(width, len(grid), [None, pa.py_buffer(grid.tobytes())])
+        columns["patch_grid"] = pa.FixedSizeBinaryArray.from_buffers(
+            width, len(grid), [None, pa.py_buffer(grid.tobytes())]
+        )
     return columns
 
 

@@ -46,7 +46,7 @@ def make_items(work: Work, shard: str) -> Facts:
 
 
 def _row(work: Work, item: LedgerItem, known: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:
-    row: dict[str, Any] = {name: None for name in _FACTS}
+    row: dict[str, Any] = dict.fromkeys(_FACTS)
     row |= {
         "item": item.item, "path": item.path, "content_hash": item.content_hash, "bytes": item.bytes,
         "label": item.label, "split": item.split, "segments": json.loads(item.segments), "removed": item.removed,

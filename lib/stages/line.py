@@ -51,7 +51,9 @@ def stage_of(archive: Archive, name: str) -> Stage:
 def place_of(archive: Archive, contract: Contract, name: str, shard: str = WHOLE) -> Place:
     """Where a stage's shard lies."""
     stage = stage_of(archive, name)
-    return Place(archive.name, name, shard if stage.is_sharded else WHOLE, contract.id if stage.has_contract else "")
+    return Place(
+        archive.name, name, shard if stage.is_sharded else WHOLE, contract.id if stage.has_contract else ""
+    )
 
 
 class Fingerprints:
@@ -101,4 +103,8 @@ class Fingerprints:
     def _centring(self, stage: Stage) -> str:
         # Fitted once: new data doesn't move it, so the artifact that stands is the one that is wanted.
         fitted = self._lake.footer(place_of(self._archive, self._contract, stage.name))
-        return fitted[0] if fitted else fingerprint(stage.name, stage.version, "not fitted yet", self._contract.id)
+        return (
+            fitted[0]
+            if fitted
+            else fingerprint(stage.name, stage.version, "not fitted yet", self._contract.id)
+        )

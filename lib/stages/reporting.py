@@ -1,13 +1,19 @@
 """What every report stage shares: a folder with report.json and report.html, and the fingerprint it was made for."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lib.lake import Facts
+from lib.embedding.backbones import resolve
+from lib.lake import Facts, write_whole
+from lib.report import ContractCard, Reject, Report, write_report
 from lib.stages.making import Work, as_kept
+
+_MADE = "made.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,38 +28,93 @@ class MadeReport:
 
 def report_facts(work: Work, stage: str) -> Facts | None:
     """The facts of a report that is up to date; None when it has to be made."""
-    body = _read(work, stage)
-    if body is None or body.get("fingerprint") != work.prints.of(stage):
+    body = _read(work, stage, _MADE)
+    if body is None or body["fingerprint"] != work.prints.of(stage):
         return None
     return as_kept(Facts(**body["facts"]))
 
 
-def ensure_report(work: Work, stage: str, write: Callable[[Path, Mapping[str, Any]], int]) -> MadeReport:
-    """Make a report unless it is up to date.
-
-    Args:
-        work: The archive.
-        stage: Of the report.
-        write: Given the folder and what to add to report.json, writes both files; returns how many figures.
-    """
+def ensure_report(work: Work, stage: str, compose: Callable[[], Report]) -> MadeReport:
+    """Make a report unless it is up to date; `compose` measures."""
+    folder = work.lake.folder(work.archive.name, stage)
     with work.lake.lock(work.place(stage)):
         facts = report_facts(work, stage)
         if facts is None:
-            import time
-
             began = time.perf_counter()
-            facts = Facts(made=1)
-            mark = work.prints.of(stage)
-            write(work.lake.folder(work.archive.name, stage), {"fingerprint": mark, "facts": asdict(facts)})
-            facts.seconds = round(time.perf_counter() - began, 3)
-    body = _read(work, stage) or {}
-    return MadeReport(
-        work.lake.folder(work.archive.name, stage) / "report.html", facts, _markdown(body), _figures(body)
+            write_report(compose(), folder)
+            facts = Facts(made=1, seconds=round(time.perf_counter() - began, 3))
+            # Last, so that a report cut short by a kill is made again.
+            note = {"fingerprint": work.prints.of(stage), "facts": asdict(facts)}
+            write_whole(folder / _MADE, json.dumps(note))
+    body = _read(work, stage, "report.json") or {}
+    return MadeReport(folder / "report.html", facts, _markdown(body), _figures(body))
+
+
+def contract_card(work: Work, runtime: str) -> ContractCard:
+    """What the report says of the vectors behind its figures."""
+    told, contract = resolve(work.archive.embedding.backbone), work.contract
+    p = contract.preprocessing
+    return ContractCard(
+        contract_id=contract.id,
+        backbone=contract.backbone,
+        weights_hash=contract.weights_sha256,
+        preprocessing=f"{p.size_px} × {p.size_px} px, {p.resize}, {p.interpolation}",
+        runtime=runtime,
+        licence=told.licence.name,
+        licence_url=told.licence.url,
+        licence_asks=told.licence.asks,
     )
 
 
-def _read(work: Work, stage: str) -> dict[str, Any] | None:
-    path = work.lake.folder(work.archive.name, stage) / "report.json"
+def limits(work: Work) -> list[str]:
+    """Sentences that every report of figures not made with DINOv3 begins with."""
+    told = resolve(work.archive.embedding.backbone)
+    if told.is_dinov3:
+        return []
+    return [f"These figures are of {told.name}. They say nothing about what DINOv3 would reach."]
+
+
+def archive_facts(work: Work) -> dict[str, float | str]:
+    """Counts and seconds of the stages that a report stands on."""
+    counted: dict[str, float | str] = {}
+    for stage in ("items", "frames", "frame_embeddings", "clips"):
+        footers = [work.lake.footer(work.place(stage, shard)) for shard in work.prints.shards]
+        facts = [footer[1] for footer in footers if footer]
+        counted[stage.replace("_", " ")] = sum(f.rows for f in facts)
+        if stage == "frame_embeddings":
+            counted["decode_and_embed_seconds"] = round(sum(f.seconds for f in facts), 1)
+        if stage == "items":
+            counted["video_seconds"] = sum(f.notes.get("duration_s", 0.0) for f in facts)
+            counted["source_bytes"] = sum(f.notes.get("source_bytes", 0) for f in facts)
+    return counted
+
+
+def rejects(work: Work) -> list[Reject]:
+    """Every file that was refused or cut short, with its reason, over all shards."""
+    reasons: dict[str, str] = {}
+    for stage in ("items", "frames"):
+        for shard in work.prints.shards:
+            if footer := work.lake.footer(work.place(stage, shard)):
+                reasons |= footer[1].reasons
+    return [Reject(file, reason) for file, reason in reasons.items()]
+
+
+def runtime_of(work: Work) -> str:
+    """What ran the backbone when the stored vectors were made."""
+    for shard in work.prints.shards:
+        if footer := work.lake.footer(work.place("frame_embeddings", shard)):
+            return str(footer[1].notes.get("runtime", "not noted"))
+    return "not noted"
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that a figure may depend on."""
+    names = ("dinolake", "torch", "openvino", "timm", "faiss-cpu", "av", "numpy", "dagster", "ray")
+    return {name: metadata.version(name) for name in names}
+
+
+def _read(work: Work, stage: str, name: str) -> dict[str, Any] | None:
+    path = work.lake.folder(work.archive.name, stage) / name
     try:
         body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -62,7 +123,9 @@ def _read(work: Work, stage: str) -> dict[str, Any] | None:
 
 
 def _figures(body: Mapping[str, Any]) -> dict[str, float]:
-    return {f"{m['task']}: {m['metric']}": m["ours"] for m in body.get("metrics", []) if m.get("ours") is not None}
+    return {
+        f"{m['task']}: {m['metric']}": m["ours"] for m in body.get("metrics", []) if m.get("ours") is not None
+    }
 
 
 def _markdown(body: Mapping[str, Any]) -> str:

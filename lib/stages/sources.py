@@ -24,9 +24,31 @@ from lib.lake import Lake, Place
 from lib.ledger import LedgerItem
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .flv .ts .mts .m2ts .mpg .mpeg .vob .ogv .wmv .asf .3gp .3g2 .mxf .gif .f4v".split()
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".flv",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".mpg",
+        ".mpeg",
+        ".vob",
+        ".ogv",
+        ".wmv",
+        ".asf",
+        ".3gp",
+        ".3g2",
+        ".mxf",
+        ".gif",
+        ".f4v",
+    ]
 )
-AUDIO_SUFFIXES = frozenset(".mp3 .wav .flac .aac .m4a .ogg .opus .wma".split())
+AUDIO_SUFFIXES = frozenset([".mp3", ".wav", ".flac", ".aac", ".m4a", ".ogg", ".opus", ".wma"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +86,9 @@ def scan(root: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> Iterator[Seen
         CatalogError: The root is no readable folder. (An unmounted disk must not look like a deleted archive.)
     """
     if not root.is_dir():
-        raise CatalogError(f"the sources' folder {root} isn't there. Mount it, or set `root` in the catalog entry.")
+        raise CatalogError(
+            f"the sources' folder {root} isn't there. Mount it, or set `root` in the catalog entry."
+        )
     if not os.access(root, os.R_OK | os.X_OK):
         raise CatalogError(f"the sources' folder {root} can't be read. Give this user read access to it.")
     yield from _scan_folder(root.resolve(), root, suffixes)
@@ -108,7 +132,9 @@ def _look(root: Path, path: Path, suffixes: frozenset[str]) -> Seen:
     if suffix in AUDIO_SUFFIXES:
         return Seen(shown, facts.st_size, facts.st_mtime_ns, f"sound only, by its name ({suffix})")
     if suffix not in suffixes:
-        return Seen(shown, facts.st_size, facts.st_mtime_ns, f"no video, by its name ({suffix or 'no ending'})")
+        return Seen(
+            shown, facts.st_size, facts.st_mtime_ns, f"no video, by its name ({suffix or 'no ending'})"
+        )
     if facts.st_size == 0:
         return Seen(shown, 0, facts.st_mtime_ns, "empty file (0 bytes)")
     return seen
@@ -172,7 +198,11 @@ def _merge(
 ) -> tuple[list[LedgerItem], dict[str, int]]:
     def is_same(path: str) -> bool:
         old = known.get(path)
-        return old is not None and not old.removed and (old.bytes, old.mtime_ns) == (seen[path].bytes, seen[path].mtime_ns)
+        return (
+            old is not None
+            and not old.removed
+            and (old.bytes, old.mtime_ns) == (seen[path].bytes, seen[path].mtime_ns)
+        )
 
     to_hash = [path for path in seen if not seen[path].reason and not is_same(path)]
     with ThreadPoolExecutor(4) as pool:
@@ -182,7 +212,9 @@ def _merge(
     written = []
     for path, found in seen.items():
         old = known.get(path)
-        digest, reason = hashed.get(path, (old.content_hash if old and not found.reason else "", found.reason))
+        digest, reason = hashed.get(
+            path, (old.content_hash if old and not found.reason else "", found.reason)
+        )
         about = labelled.get(path)
         facts = {
             "bytes": found.bytes,
@@ -200,7 +232,11 @@ def _merge(
             counts["new"] += 1
         else:
             new = old.seen_as(**facts)
-            is_other = (new.content_hash, new.reason, new.removed) != (old.content_hash, old.reason, old.removed)
+            is_other = (new.content_hash, new.reason, new.removed) != (
+                old.content_hash,
+                old.reason,
+                old.removed,
+            )
             counts["changed" if is_other else "unchanged"] += 1
             if new != old:
                 written.append(new)

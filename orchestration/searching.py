@@ -1,0 +1,142 @@
+"""`dinolake search`: turn what the user gave into a query, ask, and lay the answer out."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.catalog import Archive
+from lib.errors import DinolakeError, QueryError, UnreadableMediaError
+from lib.lake import Lake, write_whole
+from lib.stages.making import Work
+
+if TYPE_CHECKING:
+    from lib.search.query import Hit, Query, Searcher
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked: one of picture, clip or item; how many; under which condition."""
+
+    image: Path | None
+    video: Path | None
+    item: str | None
+    k: int
+    where: str | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """The hits, the contract they belong to, and what the user should know besides."""
+
+    contract: str
+    hits: "list[Hit]"
+    notes: list[str] = field(default_factory=list)
+
+
+def answer(
+    archive: Archive, lake: Lake, request: Request, *, sheet: Path | None = None, clips: Path | None = None
+) -> Answer:
+    """Search, and write the sheet and the clips that were asked for.
+
+    Raises:
+        QueryError: Not just one of picture, clip and item; k below 1; a query that can't be read.
+    """
+    given = [name for name in ("image", "video", "item") if getattr(request, name) is not None]
+    if len(given) != 1:
+        raise QueryError("give one of --image, --video and --item.")
+    if request.k < 1:
+        raise QueryError(f"-k is {request.k}; ask for 1 or more hits.")
+    for path in (request.image, request.video):
+        if path is not None and not path.is_file():
+            raise QueryError(f"{path} is no file.")
+    if archive.kind != "video":
+        raise QueryError(f"archive {archive.name!r} is of kind {archive.kind}; this version searches videos.")
+    from lib.search.query import Searcher
+
+    work = Work(lake, archive)
+    searcher = Searcher(work)
+    query, picture = _query(work, searcher, request)
+    found = Answer(work.contract.id, searcher.search(query, k=request.k, where=request.where))
+    if sheet is not None:
+        _write_sheet(work, searcher, query, picture, found, sheet)
+        found.notes.append(f"sheet: {sheet}")
+    if clips is not None:
+        found.notes += _cut(found.hits, clips)
+    return found
+
+
+def _query(work: Work, searcher: "Searcher", request: Request) -> "tuple[Query, bytes | None]":
+    from lib.media.image import jpeg_bytes, read_image
+
+    from lib.search.query import Query
+
+    if request.item is not None:
+        return searcher.of_item(request.item), None
+    entry = work.archive.embedding
+    from lib.embedding.embed import Embedder
+
+    path = request.image or request.video
+    try:
+        if request.image is not None:
+            pictures = [read_image(request.image)]
+        else:
+            from lib.media.video import sample_video
+
+            stream = sample_video(
+                request.video or "", work.archive.frames.sampling(), limit_s=work.archive.frames.limit_s
+            )
+            pictures = [frame.rgb for frame in stream]
+    except UnreadableMediaError as error:
+        raise QueryError(
+            f"{path} can't be read as a {'picture' if request.image else 'video'}: {error}"
+        ) from error
+    embedder = Embedder(entry.backbone, size_px=entry.size_px, batch=1 if len(pictures) == 1 else None)
+    vectors = embedder.embed_all(pictures)
+    features = searcher.features(vectors.cls, vectors.patch_mean)
+    middle = pictures[len(pictures) // 2]
+    return Query(features, str(path)), jpeg_bytes(middle, max_side=320)
+
+
+def _write_sheet(
+    work: Work, searcher: "Searcher", query: "Query", picture: bytes | None, found: Answer, path: Path
+) -> None:
+    from lib.hits_sheet import HitCard, hits_sheet
+    from lib.stages.reporting import limits
+
+    cards = [
+        HitCard(
+            hit.item, hit.score, thumbnail=searcher.thumbnail(hit), start_s=hit.start_s, end_s=hit.end_s,
+            file=Path(hit.path),
+        )
+        for hit in found.hits
+    ]  # fmt: skip
+    page = hits_sheet(
+        picture,
+        cards,
+        archive=work.archive.name,
+        asked=query.shown,
+        contract=found.contract,
+        warnings=limits(work),
+    )
+    write_whole(path, page)
+
+
+def _cut(hits: "list[Hit]", folder: Path) -> list[str]:
+    from lib.media.encode import cut_clip
+
+    folder.mkdir(parents=True, exist_ok=True)
+    notes = []
+    for hit in hits:
+        out = folder / f"{hit.rank:02d}_{_plain(hit.item)}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
+        try:
+            cut_clip(Path(hit.path), hit.start_s, hit.end_s, out)
+            notes.append(f"clip: {out}")
+        except DinolakeError as error:
+            notes.append(f"hit {hit.rank} can't be cut: {error}")
+    return notes
+
+
+def _plain(name: str) -> str:
+    import re
+
+    return re.sub(r"[^\w.-]+", "_", name)[-80:]
