@@ -21,7 +21,9 @@ from lib.errors import DinolakeError
 # Chunks a worker may be ahead of the writer: bounds the object store whatever a video's length.
 _CHUNKS_AHEAD = 4
 _TRIES = 2
-# Ray passes a generator's items through its own store; a worker that can't even start takes this long at most.
+# Beyond the decoder's own limit, which gives the better message.
+HANG_MARGIN_S = 30.0
+# Loading a large model takes a while; a worker that takes longer will not come.
 _START_LIMIT_S = 300.0
 
 Work = Callable[[Any], Iterator[Any]]
@@ -108,7 +110,7 @@ class RayCompute:
     def __init__(self, address: str | None = None, workers: int | None = None, cpus_each: int | None = None):
         self._address, self._workers, self._cpus_each = address, workers, cpus_each
         self._folder: str | None = None
-        self._pools: dict[Callable[[], Work], _Pool] = {}
+        self._pool: _Pool | None = None
         self._is_open = False
 
     def __enter__(self) -> Self:
@@ -122,14 +124,16 @@ class RayCompute:
     def map(
         self, make: Callable[[], Work], tasks: Sequence[Any], *, limit_s: float
     ) -> Iterator[tuple[int, Any]]:
-        """As `Compute.map`. Workers of an equal `make` (it must be hashable) are kept between calls."""
+        """As `Compute.map`. Workers are kept between calls with an equal `make`."""
         if not tasks:
             return
         self._open()
-        pool = self._pools.get(make)
-        if pool is None:
-            pool = self._pools[make] = _Pool(make, *self._share())
-        yield from pool.map(tasks, limit_s)
+        if self._pool is None or self._pool.make != make:
+            # One pool at a time: two would wait for each other's CPUs for ever.
+            if self._pool is not None:
+                self._pool.close()
+            self._pool = _Pool(make, *self._share())
+        yield from self._pool.map(tasks, limit_s)
 
     def _open(self) -> None:
         if self._is_open:
@@ -165,9 +169,9 @@ class RayCompute:
             return
         import ray
 
-        for pool in self._pools.values():
-            pool.close()
-        self._pools.clear()
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         ray.shutdown()
         self._is_open = False
         if self._folder:
@@ -178,12 +182,17 @@ class _Pool:
     def __init__(self, make: Callable[[], Work], workers: int, cpus_each: int, gpus_each: int):
         import ray
 
+        self.make = make
         self._actor = functools.partial(
             ray.remote(_Worker).options(num_cpus=cpus_each, num_gpus=gpus_each).remote, make
         )
         self._actors = [self._actor() for _ in range(workers)]
-        for number in range(workers):
-            self._await_start(number)
+        try:
+            for number in range(workers):
+                self._await_start(number)
+        except DinolakeError:
+            self.close()
+            raise
 
     def _await_start(self, number: int) -> None:
         import ray
@@ -225,12 +234,15 @@ class _Pool:
                     break
                 except _WorkerLostError as lost:
                     self._replace(at)
+                    is_over = lost.is_hang or attempt + 1 == _TRIES
+                    # In this order: a worker does its tasks as they came, and waits when nobody reads their chunks.
+                    if not is_over:
+                        stream = submit(number)[2]
                     # What was queued behind it on the same worker is lost as well.
                     queued = deque(submit(n) if a == at else (n, a, s) for n, a, s in queued)
-                    if lost.is_hang or attempt + 1 == _TRIES:
+                    if is_over:
                         yield number, Failed(str(lost))
                         break
-                    stream = submit(number)[2]
             ahead = next(following, None)
             if ahead is not None:
                 queued.append(submit(ahead))
@@ -263,11 +275,10 @@ def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
 
     has_begun, seen = False, 0
     while True:
-        # Margin over the decoder's own limit, which gives the better message.
-        ready, _ = ray.wait([stream], timeout=limit_s + 30 if has_begun else None)
+        ready, _ = ray.wait([stream], timeout=limit_s + HANG_MARGIN_S if has_begun else None)
         if not ready:
             raise _WorkerLostError(
-                f"nothing came for {limit_s + 30:.0f} s: the worker was ended", is_hang=True
+                f"nothing came for {limit_s + HANG_MARGIN_S:.0f} s: the worker was ended", is_hang=True
             )
         try:
             chunk = ray.get(next(stream))

@@ -63,3 +63,7 @@ class StageFailedError(DinolakeError):
 
 class DatasetError(DinolakeError):
     """A dataset's folder isn't laid out as published, or its annotations can't be read."""
+
+
+class OutputError(DinolakeError):
+    """A file that was asked for can't be written."""

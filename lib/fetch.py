@@ -5,6 +5,7 @@ RAR. Each file of a dataset is fetched, unpacked into a folder of its own under 
 receipt; a call that finds all receipts makes no request. Archives are deleted once they are unpacked.
 """
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -111,7 +112,13 @@ def _require_all(dataset: Dataset, dest: Path, work: Path, pending: list[RemoteF
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*"))
+    total = 0
+    for inside, _, names in os.walk(folder):
+        for name in names:
+            # Another process may be at work here: what was listed may be renamed or gone.
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(Path(inside, name)).st_size
+    return total
 
 
 def _fetch_file(

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import warnings
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,8 @@ JsonOption = Annotated[
 
 def main() -> None:
     """Run a command; an expected error is one message and its exit status, never a traceback."""
+    # Dagster marks backfill policies as beta; that is for us to know, not for every run to print.
+    warnings.filterwarnings("ignore", message=".*backfill_policy.*")
     try:
         app()
     except DinolakeError as error:

@@ -1,4 +1,4 @@
-"""The Hugging Face hub and its cache: what lies here, whether the hub answers, fetching; within time limits."""
+"""The Hugging Face hub and its cache: what lies here, does the hub answer, fetching; within time limits."""
 
 import os
 import threading

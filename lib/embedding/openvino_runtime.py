@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,8 @@ def opened(backbone: BackboneSpec, contract: Contract, *, threads: int, batch: i
     abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     cpu = f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} {' '.join(sorted(abilities))}"
     precisions = ("bf16", "f32") if "BF16" in abilities else ("f32",)
-    with kept.lock():
+    guard = contextlib.nullcontext() if kept.is_settled(cpu, precisions) else kept.lock()
+    with guard:
         model = kept.model()
         cosines = kept.cosines(cpu)
 
@@ -121,13 +123,26 @@ class _Kept:
         self._readout: torch.nn.Module | None = None
         self._reference: list[np.ndarray] | None = None
 
-    def lock(self) -> contextlib.AbstractContextManager[Any]:
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
         """One process at a time converts and measures; the others then find it done."""
+        lock = FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
         try:
             self._folder.parent.mkdir(parents=True, exist_ok=True)
-            return FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
-        except OSError:
-            return contextlib.nullcontext()  # no cache can be kept: each process converts for itself
+            lock.acquire()
+        except OSError:  # nothing can be kept here: each process converts for itself
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_settled(self, cpu: str, precisions: tuple[str, ...]) -> bool:
+        """Whether the network lies here and it is known in what precision it runs on this kind of CPU."""
+        cosines = self.cosines(cpu)
+        holds = any(cosine >= runtimes.LEAST_COSINE for cosine in cosines.values())
+        return (holds or len(cosines) == len(precisions)) and (self._folder / "model.xml").is_file()
 
     def model(self) -> Any:
         """The network, from the cache or converted now."""

@@ -47,7 +47,7 @@ class Runtime(ABC):
         self._is_running = False
 
     def run(self, pictures: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
-        """Vectors of uint8 pictures of any size, in order; a batch a time, a float32 array for each that is kept.
+        """Vectors of uint8 pictures of any size, in order: a batch a time, a float32 array for each kind.
 
         The next pictures are taken (decoded, by the iterator) and resized while earlier batches run. No more
         are held than the slots' batches, however many come.
@@ -166,7 +166,7 @@ def open_runtime(
         backbone: What to run.
         contract: What to read out of it, at which size.
         kind: `auto`: OpenVINO on a CPU, compiled bfloat16 on a GPU, each only where its vectors hold, else
-            eager torch with a note; `torch`: eager; `openvino`: that, with a note where its vectors don't hold.
+            eager torch with a note; `torch`: eager; `openvino`: that, with a note where vectors don't hold.
         device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
         threads: CPU threads; None for all that this process may use.
         batch: Pictures at a time; None for what measured best. 1 answers a single picture soonest.

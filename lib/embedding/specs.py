@@ -168,6 +168,8 @@ def _timm(spec: str, name: str) -> BackboneSpec:
 
 def _hf(spec: str, place: str) -> BackboneSpec:
     folder = Path(place).expanduser()
+    if not folder.exists() and place.count("/") == 1:
+        folder = hub.cached(place) or folder  # a repository's name: what `hf download` left in its cache
     config = _json(folder / "config.json")
     if not config:
         raise BackboneUnavailableError(

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn
 
 import av
 import numpy as np
+from av.audio.resampler import AudioResampler as Resampler
 from av.video.reformatter import VideoReformatter as Scaler
 
 from lib.errors import DinolakeError, UnreadableMediaError
@@ -24,6 +25,7 @@ from lib.media.timeline import Timeline
 __all__ = [
     "DECODER_ERRORS",
     "Clock",
+    "Resampler",
     "Scaler",
     "open_video",
     "packets_of",

@@ -1,59 +1,150 @@
 """Pictures: read upright as RGB, and written small. The only module that decodes them."""
 
+import contextlib
 import io
 import math
+import struct
+import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from lib.errors import UnreadableMediaError
+from lib.media.source import open_regular
 
-MOST_PIXELS = 8192 * 8192
+# Not among them: EPS and WMF, for which PIL starts other programs.
+FORMATS = ["JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "ICO", "QOI"]
+PIXEL_LIMIT = 8192 * 8192
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, struct.error, zlib.error)
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+GAP_PX = 10
+CAPTION_LINES = 2
+PAPER, INK, BACKDROP = (255, 255, 255), (25, 25, 25), (236, 236, 236)
 
 
 def read_image(path: Path | str) -> np.ndarray:
-    """uint8 (H, W, 3), upright by its EXIF orientation."""
-    try:
-        with Image.open(path) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise UnreadableMediaError(f"{picture.width} × {picture.height} pixels are too many")
-            return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise UnreadableMediaError(f"not a picture: {error}") from error
+    """Read a picture as (height, width, 3) uint8 RGB, turned upright by its EXIF orientation.
+
+    Transparent parts lie on white. 16-bit greys are scaled to 8 bits by their full range, not by their
+    content. Of an animation, the first frame.
+
+    Raises:
+        UnreadableMediaError: Why it can't be read.
+    """
+    with open_regular(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata, and of large pictures, which have a limit here
+        try:
+            with Image.open(file, formats=FORMATS) as picture:
+                if picture.width * picture.height > PIXEL_LIMIT:
+                    raise _too_large(f"{picture.width} x {picture.height}")
+                return np.asarray(_as_rgb(_upright(picture)))
+        except Image.DecompressionBombError as error:
+            raise _too_large("far more") from error
+        except UnidentifiedImageError as error:
+            raise UnreadableMediaError("not a picture, or of a kind that is not read here") from error
+        except _BROKEN as error:
+            raise UnreadableMediaError(f"picture can't be decoded: {error}") from error
+
+
+def _too_large(size: str) -> UnreadableMediaError:
+    return UnreadableMediaError(f"picture of {size} pixels: more than the limit of {PIXEL_LIMIT}")
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()
+    with contextlib.suppress(*_BROKEN):  # broken EXIF says nothing about the pixels
+        return ImageOps.exif_transpose(picture)
+    return picture
+
+
+def _as_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "F":
+        raise ValueError("floating-point samples have no set brightness: convert it to 8 or 16 bits first")
+    if picture.mode.startswith("I"):
+        samples = np.asarray(picture).astype(np.int64)
+        if samples.min() < 0 or samples.max() > 0xFFFF:
+            raise ValueError("32-bit samples have no set brightness: convert it to 8 or 16 bits first")
+        return Image.fromarray(((samples + 128) // 257).astype(np.uint8)).convert("RGB")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, (*PAPER, 255)), layer).convert("RGB")
 
 
 def jpeg_bytes(rgb: np.ndarray, max_side: int = 160, quality: int = 80) -> bytes:
-    """A JPEG whose longer side is at most `max_side`."""
+    """A JPEG whose longer side is at most `max_side` pixels."""
     picture = Image.fromarray(rgb)
     picture.thumbnail((max_side, max_side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    file = io.BytesIO()
-    picture.save(file, "JPEG", quality=quality)
-    return file.getvalue()
+    return _saved(picture, "JPEG", quality=quality)
 
 
 def png_bytes(rgb: np.ndarray) -> bytes:
-    """A PNG."""
+    """A PNG of the same pixels."""
+    return _saved(Image.fromarray(rgb), "PNG")
+
+
+def _saved(picture: Image.Image, kind: str, **options: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(rgb).save(file, "PNG")
+    picture.save(file, kind, **options)
     return file.getvalue()
 
 
 def contact_sheet(
     pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int, tile_px: int
 ) -> np.ndarray:
-    """Pictures in rows, each with its caption below."""
-    height, gap, line = round(tile_px * 0.75), 8, 18
-    rows = math.ceil(len(pictures) / columns)
-    board = Image.new("RGB", (columns * (tile_px + gap) + gap, rows * (height + line + gap) + gap), "white")
-    draw, font = ImageDraw.Draw(board), ImageFont.load_default(12)
-    for at, (rgb, caption) in enumerate(zip(pictures, captions, strict=True)):
-        left, top = gap + (at % columns) * (tile_px + gap), gap + (at // columns) * (height + line + gap)
-        tile = ImageOps.contain(Image.fromarray(rgb), (tile_px, height))
-        board.paste(tile, (left + (tile_px - tile.width) // 2, top + (height - tile.height) // 2))
-        text = caption
-        while text and draw.textlength(text, font) > tile_px:
-            text = text[:-2]
-        draw.text((left, top + height + 2), text if text == caption else text + "…", "black", font)
-    return np.asarray(board)
+    """Lay pictures out in rows, each whole and with its caption below in at most two lines.
+
+    Args:
+        pictures: (height, width, 3) uint8 each, of any sizes.
+        captions: As many.
+        columns: Pictures a row.
+        tile_px: Width of a picture.
+
+    Returns:
+        (height, width, 3) uint8
+    """
+    shapes = [picture.shape[0] / picture.shape[1] for picture in pictures]
+    box = tile_px, round(tile_px * float(np.clip(np.median(shapes or [0.75]), 0.5, 1.0)))
+    size = max(11, tile_px // 15)
+    font, line = ImageFont.load_default(size=size), round(size * 1.3)
+    step = tile_px + GAP_PX, box[1] + CAPTION_LINES * line + GAP_PX
+    rows = max(1, math.ceil(len(pictures) / columns))
+    sheet = Image.new("RGB", (columns * step[0] + GAP_PX, rows * step[1] + GAP_PX), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for place, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        left, top = GAP_PX + place % columns * step[0], GAP_PX + place // columns * step[1]
+        tile = ImageOps.pad(Image.fromarray(picture), box, Image.Resampling.LANCZOS, color=BACKDROP)
+        sheet.paste(tile, (left, top))
+        for number, text in enumerate(_lines(caption, font, tile_px)):
+            draw.text((left, top + box[1] + 3 + number * line), text, INK, font)
+    return np.asarray(sheet)
+
+
+def _lines(caption: str, font: _Font, width_px: int) -> list[str]:
+    """Break a caption at spaces, or within a word that is too long by itself; an ellipsis for the rest."""
+    lines, words = [""], caption.split()
+    while words:
+        longer = f"{lines[-1]} {words[0]}".strip()
+        if font.getlength(longer) <= width_px:
+            lines[-1] = longer
+            words.pop(0)
+        elif lines[-1] and len(lines) < CAPTION_LINES:
+            lines.append("")
+        elif lines[-1]:
+            lines[-1] = _shortened(f"{lines[-1]} {words[0]}", font, width_px)
+            break
+        else:
+            fits = max(1, sum(font.getlength(words[0][:n]) <= width_px for n in range(1, len(words[0]) + 1)))
+            lines[-1], words[0] = words[0][:fits], words[0][fits:]
+    return lines
+
+
+def _shortened(text: str, font: _Font, width_px: int) -> str:
+    while text and font.getlength(f"{text}…") > width_px:
+        text = text[:-1]
+    return f"{text.rstrip()}…"

@@ -30,19 +30,31 @@ class Timeline:
         return int(self.is_shown.sum())
 
     @cached_property
+    def shown(self) -> np.ndarray:
+        """The ticks of all shown frames, ascending."""
+        return np.sort(self.pts[self.is_shown])
+
+    @cached_property
     def origin(self) -> int:
         """The tick that counts as 0 s: the first frame's."""
-        return int(self.pts[self.is_shown].min()) if self.is_orderly else 0
+        return int(self.shown[0]) if self.is_orderly else 0
 
     @cached_property
     def end(self) -> int:
         """The tick at which the last frame stops being shown."""
-        return int(self.pts[self.is_shown].max()) + self.step if self.is_orderly else self.step * self.frames
+        return int(self.shown[-1]) + self.step if self.is_orderly else self.step * self.frames
 
     @property
     def duration_s(self) -> float:
         """From the first frame's time to the end of the last."""
         return self.seconds(self.end)
+
+    def until(self, tick: int) -> int:
+        """The tick at which the frame shown at this one gives way to the next."""
+        if not self.is_orderly:
+            return tick + self.step
+        place = int(np.searchsorted(self.shown, tick, side="right"))
+        return int(self.shown[place]) if place < len(self.shown) else self.end
 
     def seconds(self, tick: int) -> float:
         """Seconds since the first frame."""

@@ -150,7 +150,9 @@ class Searcher:
         scored = []
         for row in candidates:
             times_s, features = frames[row["item"]]
-            inside = np.flatnonzero((times_s >= row["start_s"]) & (times_s <= row["end_s"]))
+            # Half-open as the windows were cut, so that a frame on the border makes one hit and not two.
+            is_last = row["end_s"] >= (row["duration_s"] or 0.0)
+            inside = np.flatnonzero((times_s >= row["start_s"]) & ((times_s < row["end_s"]) | is_last))
             similar = query.features @ features[inside].T
             # Each frame of the query with its best match in the window, averaged; one frame: the best match.
             score = float(similar.max(axis=1).mean())

@@ -14,12 +14,15 @@ class ShotRules:
         min_shot_s: No shot is shorter, unless the whole film is.
         max_frames: No shot holds more sampled frames than this, give or take `min_shot_s`: a longer one is
             split. It bounds time and memory (7,200 frames: 1.3 s on 2 cores, 52 MB).
-        penalty: `vmax` of the original code: larger gives fewer shots.
+        penalty: `vmax` of the original code, in the scale of unit vectors as they are (made unit again after
+            centring they scatter more, and break into more shots). Larger gives fewer shots. At the
+            original's 1, 10 of 40 films joined of 2 s scenes and sampled once a second fell into a single
+            shot; at .8 none did.
     """
 
     min_shot_s: float = 1.0
     max_frames: int = 900
-    penalty: float = 1.0
+    penalty: float = 0.8
 
 
 def frame_edges(times: np.ndarray, duration_s: float) -> np.ndarray:

@@ -58,13 +58,14 @@ def summarize_kts(
     budget: float = 0.15,
     rules: ShotRules | None = None,
 ) -> Summary:
-    """Shots by kernel temporal segmentation, the most telling by knapsack under a share of the film's length.
+    """Shots by kernel temporal segmentation, the most telling by knapsack under a share of the film.
 
-    A shot is worth its mean frame score times what it adds: how much nearer the film comes to something shown
+    A shot is worth its mean frame score times what it adds: how much nearer the film comes to what is shown
     when it joins the better ones. Of a long shot only the best stretch is shown, so that the budget reaches
     all shots, or twenty, at a second each or more. If not even a second fits the budget, a second of the best
     shot is shown. The protocol's own summary (`keyshots`: whole shots, mean score alone) takes the same scene
-    again and again: on films joined of known scenes its `coverage` was .54, this one's .83, chance .75.
+    again and again: on films of 30 to 77 s joined of known scenes, on which this was chosen, its `coverage`
+    was .54, this one's .83, that of clips drawn at random .73, of as long a summary by k-means .79.
 
     Args:
         features: Unit vectors of the sampled frames, shape (frames, dim).

@@ -1,121 +1,29 @@
-"""lib.fetch and lib.download against a real HTTP server on loopback that cuts, lies, loops and fails."""
+"""lib.download against a server that cuts, lies, loops and fails."""
 
+import gzip
 import hashlib
-import io
 import json
-import re
 import shutil
 import ssl
 import subprocess
-import threading
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
+from loopback_site import CONTENT, ETAG, HASH, Handler, Site, in_turn, running, serve, status
 
 import lib.download
-from lib.datasets import Dataset, Licence, RemoteFile
+from lib.datasets import RemoteFile
 from lib.download import download
 from lib.errors import FetchError
-from lib.fetch import fetch
-
-CONTENT = np.random.default_rng(0).bytes(300_000)
-HASH = hashlib.sha256(CONTENT).hexdigest()
-ETAG = f'"{HASH[:8]}"'
-
-
-class Site(ThreadingHTTPServer):
-    """Answers each path by a function of its own and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: dict[str, Callable[[_Handler], None]] = {}
-        self.asked: list[tuple[str, str | None]] = []
-        self.tokens: list[str | None] = []
-        self.scheme = "http"
-
-    def url(self, path: str) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.server_port}{path}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are part of the game."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Site
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Range")))
-        self.server.tokens.append(self.headers.get("Authorization"))
-        self.server.answers.get(self.path, status(404))(self)
-
-    def log_message(self, *args: object) -> None:
-        """Keep quiet."""
-
-
-def status(code: int, **headers: str) -> Callable[[_Handler], None]:
-    def answer(handler: _Handler) -> None:
-        handler.send_response(code)
-        for name, value in {"Content-Length": "0", **headers}.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-
-    return answer
-
-
-def serve(
-    content: bytes = CONTENT,
-    *,
-    etag: str | None = ETAG,
-    cuts: list[int] | None = None,
-    has_ranges: bool = True,
-    has_length: bool = True,
-) -> Callable[[_Handler], None]:
-    """Serve bytes; each number in `cuts` ends one answer after so many bytes, whatever its length said."""
-    left = list(cuts or [])
-
-    def answer(handler: _Handler) -> None:
-        asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-        start = 0
-        if asked and has_ranges and handler.headers.get("If-Range") in (None, etag):
-            start = int(asked[1])
-            if start >= len(content):
-                return status(416, Content_Range=f"bytes */{len(content)}")(handler)
-        body = content[start:]
-        handler.send_response(206 if start else 200)
-        if has_length:
-            handler.send_header("Content-Length", str(len(body)))
-        if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        if etag:
-            handler.send_header("ETag", etag)
-        handler.end_headers()
-        handler.wfile.write(body[: left.pop(0)] if left else body)
-        return None
-
-    return answer
-
-
-def in_turn(*answers: Callable[[_Handler], None]) -> Callable[[_Handler], None]:
-    left = list(answers)
-    return lambda handler: (left.pop(0) if len(left) > 1 else left[0])(handler)
 
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(lib.download, "sleep", lambda _: None)
-    with Site() as site:
-        thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with running(monkeypatch) as site:
         yield site
-        site.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -202,6 +110,39 @@ def test_a_part_longer_than_the_file_is_given_up(site: Site, get: Callable[..., 
     site.answers["/a.bin"] = serve()
     assert get(None) == HASH
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_another_piece_is_read_from_the_start(
+    site: Site, get: Callable[..., str], tmp_path: Path
+) -> None:
+    wrong = status(206, Content_Range="bytes 0-299999/300000")
+    site.answers["/a.bin"] = in_turn(serve(cuts=[100_000]), wrong, serve())
+    get(None)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_file_comes_as_it_lies_there_and_not_as_a_server_would_wrap_it(
+    site: Site, get: Callable[..., str], tmp_path: Path
+) -> None:
+    packed = gzip.compress(CONTENT)
+
+    def wrap(handler: Handler) -> None:
+        is_wanted = "gzip" in handler.headers.get("Accept-Encoding", "")
+        serve(packed if is_wanted else CONTENT)(handler)
+
+    site.answers["/a.bin"] = wrap
+    get(None)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+    # A .tgz that a server calls an encoding is to stay a .tgz.
+    def mislabel(handler: Handler) -> None:
+        status(200, Content_Length=str(len(packed)), Content_Encoding="gzip")(handler)
+        handler.wfile.write(packed)
+
+    site.answers["/a.bin"] = mislabel
+    (tmp_path / "a.bin").unlink()
+    get(None)
+    assert (tmp_path / "a.bin").read_bytes() == packed
 
 
 def test_a_body_shorter_than_its_length_is_never_taken_for_whole(
@@ -347,144 +288,3 @@ def test_a_token_is_never_shown_to_an_unverified_server(
     with pytest.raises(FetchError, match="certificate"):
         get(HASH, token="secret")
     assert untrusted_site.tokens == []
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as opened:
-        for name, content in files.items():
-            opened.writestr(name, content)
-    return made.getvalue()
-
-
-CLIPS = zipped({"clips/a.avi": b"clip a", "clips/b.avi": b"clip b"})
-
-
-@pytest.fixture
-def toy(site: Site) -> Dataset:
-    """A dataset of an archive and a plain file, both served."""
-    site.answers["/clips.zip"] = serve(CLIPS)
-    site.answers["/labels.json"] = serve(b"{}")
-    clips = RemoteFile(site.url("/clips.zip"), "clips.zip", sha256=hashlib.sha256(CLIPS).hexdigest())
-    labels = RemoteFile(site.url("/labels.json"), "labels.json", unpack=False)
-    licence = Licence("free", "http://127.0.0.1/licence", "Nothing.", needs_acknowledgement=False)
-    return Dataset(
-        "toy", "video", "A toy", licence, (clips, labels), size_bytes=10_000, read_items=lambda _: iter(())
-    )
-
-
-def test_a_dataset_is_fetched_once_and_its_archives_go(site: Site, toy: Dataset, tmp_path: Path) -> None:
-    dest = tmp_path / "sources" / "toy"
-    assert fetch(toy, dest) == dest
-    found = sorted(path.relative_to(dest).as_posix() for path in dest.rglob("*") if path.is_file())
-    assert found == ["clips/clips/a.avi", "clips/clips/b.avi", "labels.json"]
-    work = tmp_path / "sources" / "_downloads" / "toy"
-    assert left_in(work) == [".lock", "clips.zip.json", "labels.json.json"]
-    assert json.loads((work / "labels.json.json").read_text())["sha256"] == hashlib.sha256(b"{}").hexdigest()
-    site.asked.clear()
-    assert fetch(toy, dest) == dest
-    assert site.asked == []
-
-
-def test_only_what_is_missing_is_fetched_again(site: Site, toy: Dataset, tmp_path: Path) -> None:
-    fetch(toy, tmp_path / "toy")
-    shutil.rmtree(tmp_path / "toy" / "clips")
-    site.asked.clear()
-    fetch(toy, tmp_path / "toy")
-    assert [path for path, _ in site.asked] == ["/clips.zip"]
-    assert (tmp_path / "toy" / "clips" / "clips" / "a.avi").exists()
-
-
-def test_another_version_of_a_file_replaces_the_old_one(site: Site, toy: Dataset, tmp_path: Path) -> None:
-    fetch(toy, tmp_path / "toy")
-    newer = zipped({"clips/c.avi": b"clip c"})
-    site.answers["/clips.zip"] = serve(newer)
-    clips = replace(toy.files[0], sha256=hashlib.sha256(newer).hexdigest())
-    fetch(replace(toy, files=(clips, toy.files[1])), tmp_path / "toy")
-    assert [path.name for path in (tmp_path / "toy" / "clips" / "clips").iterdir()] == ["c.avi"]
-
-
-def test_an_archive_that_could_not_be_unpacked_is_not_downloaded_again(
-    site: Site, toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("lib.fetch.unpack", killed)
-        fetch(toy, tmp_path / "toy")
-    assert not (tmp_path / "toy").exists()
-    site.asked.clear()
-    fetch(toy, tmp_path / "toy")
-    assert [path for path, _ in site.asked] == ["/labels.json"]
-    assert (tmp_path / "toy" / "clips" / "clips" / "a.avi").exists()
-
-
-def test_an_archive_that_reaches_out_of_its_folder_brings_nothing(
-    site: Site, toy: Dataset, tmp_path: Path
-) -> None:
-    evil = zipped({"good.avi": b"good", "../../../evil.avi": b"evil"})
-    site.answers["/clips.zip"] = serve(evil)
-    clips = replace(toy.files[0], sha256=None)
-    with pytest.raises(FetchError, match="leads out of the folder"):
-        fetch(replace(toy, files=(clips,)), tmp_path / "deep" / "toy")
-    assert [path.name for path in tmp_path.rglob("*.avi")] == []
-
-
-def test_a_mirror_replaces_the_address_and_never_sees_the_token(
-    site: Site, toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TOY_TOKEN", "secret")
-    toy = replace(
-        toy, credentials="TOY_TOKEN", files=(replace(toy.files[0], url="http://127.0.0.1:9/clips.zip"),)
-    )
-    site.answers["/copy/clips.zip"] = site.answers["/clips.zip"]
-    fetch(toy, tmp_path / "toy", mirror=site.url("/copy/"))
-    assert site.asked == [("/copy/clips.zip", None)]
-    assert site.tokens == [None]
-
-
-def test_a_token_goes_with_the_request(
-    site: Site, toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TOY_TOKEN", "secret")
-    fetch(replace(toy, credentials="TOY_TOKEN"), tmp_path / "toy")
-    assert site.tokens == ["Bearer secret"] * 2
-
-
-def test_two_fetches_at_once_download_once(site: Site, toy: Dataset, tmp_path: Path) -> None:
-    both = [threading.Thread(target=fetch, args=(toy, tmp_path / "toy")) for _ in range(2)]
-    for thread in both:
-        thread.start()
-    for thread in both:
-        thread.join()
-    assert sorted(path for path, _ in site.asked) == ["/clips.zip", "/labels.json"]
-    assert (tmp_path / "toy" / "labels.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"size_bytes": 10**18}, "A toy needs 1000000000.0 GB"),
-        ({"credentials": "DINOLAKE_NO_SUCH_TOKEN"}, "set DINOLAKE_NO_SUCH_TOKEN to yours"),
-        ({"by_hand": "Ask for it by letter."}, "Ask for it by letter."),
-        (
-            {"licence": Licence("strict", "http://x.org", "A vow.", needs_acknowledgement=True)},
-            "acknowledge_licence",
-        ),
-        ({"files": (RemoteFile("http://127.0.0.1/a.rar", "a.rar"),)}, "apt install unar"),
-    ],
-)
-def test_what_is_refused_is_refused_before_the_first_byte(
-    site: Site,
-    toy: Dataset,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    change: dict[str, object],
-    said: str,
-) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(Exception, match=said):
-        fetch(replace(toy, **change), tmp_path / "toy")  # type: ignore[arg-type]
-    assert site.asked == []
-    assert left_in(tmp_path) == []

@@ -1,4 +1,4 @@
-"""What lib.fetch decides without a network; tests/faults/test_downloads.py has the rest."""
+"""What lib.fetch decides without a network; tests/faults/test_fetching.py has the rest."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +50,14 @@ def test_a_licence_says_what_it_asks_where_it_stands_and_how_to_agree(tmp_path: 
     for part in ("The Toy", "A vow of silence.", "http://x.org/vow", "`acknowledge_licence = true`"):
         assert part in str(refused.value)
     assert fetch(a_dataset(is_strict=True), tmp_path / "dest", acknowledged=True) == tmp_path / "dest"
+
+
+def test_a_file_that_another_process_takes_away_meanwhile_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = a_dataset(prepare=lambda root: (root / "film.mp4").touch())
+    monkeypatch.setattr("lib.fetch.os.walk", lambda folder: [(str(folder), [], ["just.renamed"])])
+    assert fetch(dataset, tmp_path / "dest") == tmp_path / "dest"
 
 
 def test_what_a_dataset_makes_by_itself_is_made_once(tmp_path: Path) -> None:

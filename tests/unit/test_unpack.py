@@ -37,7 +37,9 @@ def make_tar(path: Path, files: Mapping[str, bytes]) -> None:
             made.addfile(info, io.BytesIO(content))
 
 
-def make_rar(path: Path, files: Mapping[str, bytes], *, method: int = 0x30) -> None:
+def make_rar(
+    path: Path, files: Mapping[str, bytes], *, method: int = 0x30, flags: int = 0, mode: int = 0o100644
+) -> None:
     """RAR 4: a marker, the archive's header, then each file's header and its bytes as they are."""
 
     def block(kind: int, flags: int, body: bytes) -> bytes:
@@ -47,8 +49,8 @@ def make_rar(path: Path, files: Mapping[str, bytes], *, method: int = 0x30) -> N
     made = b"Rar!\x1a\x07\x00" + block(0x73, 0, bytes(6))
     for name, content in files.items():
         sizes = struct.pack("<IIBI", len(content), len(content), 3, zlib.crc32(content))
-        about = struct.pack("<IBBHI", 0x5A21_0000, 29, method, len(name.encode()), 0o100644)
-        made += block(0x74, 0x8000, sizes + about + name.encode()) + content
+        about = struct.pack("<IBBHI", 0x5A21_0000, 29, method, len(name.encode()), mode)
+        made += block(0x74, 0x8000 | flags, sizes + about + name.encode()) + content
     path.write_bytes(made + block(0x7B, 0x4000, b""))
 
 
@@ -136,6 +138,24 @@ def test_a_zip_brings_no_links(tmp_path: Path) -> None:
         made.writestr(info, "/etc/passwd")
     with pytest.raises(FetchError, match="'link', which is a link"):
         unpack(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_a_rar_brings_no_links(tmp_path: Path) -> None:
+    make_rar(tmp_path / "a.rar", {"link": b"/etc/passwd"}, mode=stat.S_IFLNK | 0o777)
+    with pytest.raises(FetchError, match="'link', which is a link"):
+        unpack(tmp_path / "a.rar", tmp_path / "out")
+
+
+def test_what_is_encrypted_is_called_that(tmp_path: Path) -> None:
+    make_rar(tmp_path / "a.rar", {"a.avi": b"secret"}, flags=0x04)
+    make_zip(tmp_path / "a.zip", {"a.avi": b"secret"})
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for flags_at in (6, content.index(b"PK\x01\x02") + 8):
+        content[flags_at] |= 1
+    (tmp_path / "a.zip").write_bytes(content)
+    for name in ("a.rar", "a.zip"):
+        with pytest.raises(FetchError, match="which is encrypted"):
+            unpack(tmp_path / name, tmp_path / "out")
 
 
 @pytest.mark.parametrize(("name", "make"), [("a.zip", make_zip), ("a.tgz", make_tar)])

@@ -59,6 +59,16 @@ def test_files_spelled_like_their_class_are_the_same_clips(root: Path) -> None:
     assert found["UCF-101/HandstandPushups/v_HandstandPushups_g01_c01.avi"] == "HandstandPushups"
 
 
+def test_of_two_copies_of_a_list_the_one_nearest_to_the_root_counts(root: Path) -> None:
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "z").mkdir()
+    (root / "a" / "b" / "testlist01.txt").write_text("")
+    (root / "z" / "trainlist01.txt").write_text("")
+    (root / "z" / "old").mkdir()
+    (root / "z" / "old" / "testlist01.txt").write_text("")
+    assert len(list(read_items(root))) == 4
+
+
 def test_without_its_lists_the_error_names_the_one_missed(root: Path) -> None:
     (root / "ucfTrainTestlist" / "testlist01.txt").unlink()
     with pytest.raises(DatasetError, match=r"no testlist01\.txt below"):

@@ -32,10 +32,10 @@ def pictures():
     return list(seeded_pictures(11, 64))
 
 
-@pytest.mark.parametrize("kind", ["openvino", "torch"])
-@pytest.mark.parametrize("count", [1, 3, 4, 11])
-def test_vectors_come_in_the_pictures_order_whatever_is_left_for_the_last_batch(kind, count, pictures):
-    runtime = opened(kind=kind)
+@pytest.mark.parametrize(("kind", "batch"), [("openvino", None), ("openvino", 1), ("torch", None)])
+@pytest.mark.parametrize("count", [3, 4, 11])
+def test_vectors_come_in_the_pictures_order_whatever_is_left_for_the_last_batch(kind, batch, count, pictures):
+    runtime = opened(kind=kind, batch=batch)
     alone = [vectors(runtime, [picture])[0][0] for picture in pictures[:count]]
     together = vectors(runtime, pictures[:count])[0]
     assert len(together) == count

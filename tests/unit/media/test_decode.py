@@ -1,0 +1,113 @@
+"""Frames decoded at least cost, against a plain decode of everything, pixel for pixel."""
+
+import av
+import numpy as np
+import pytest
+from factories import make_video, read_number
+
+import lib.media.decode
+from lib.media.orientation import Orientation
+from lib.media.sampling import Sampling
+from lib.media.video import read_frames_at, sample_video
+
+X265 = "log-level=none:keyint=12"
+KINDS = {
+    "short GOPs": ("film.mp4", {"gop": 5, "seconds": 4}),
+    "one long GOP": ("film.mp4", {"gop": 500, "seconds": 4}),
+    "no B frames": ("film.mkv", {"b_frames": 0}),
+    "open GOPs, pyramid": (
+        "film.mp4",
+        {"options": {"x264-params": "open-gop=1:keyint=10:bframes=3:scenecut=0"}},
+    ),
+    "open GOPs with start codes": ("film.ts", {"options": {"x264-params": "open-gop=1:keyint=10:bframes=3"}}),
+    "intra refresh": ("film.mp4", {"options": {"x264-params": "intra-refresh=1:keyint=12"}}),
+    "interlaced": ("film.mp4", {"options": {"x264-params": "interlaced=1:keyint=12"}}),
+    "fragmented": ("film.mp4", {"container_options": {"movflags": "frag_keyframe+empty_moov"}}),
+    "variable rate": ("film.mp4", {"vfr": True}),
+    "turned": ("film.mp4", {"rotation_deg": 90}),
+    "hevc, open GOPs": ("film.mp4", {"codec": "libx265", "options": {"x265-params": f"{X265}:open-gop=1"}}),
+    "hevc, layers": (
+        "film.mp4",
+        {"codec": "libx265", "options": {"x265-params": f"{X265}:temporal-layers=3"}},
+    ),
+    "mpeg1": ("film.mpg", {"codec": "mpeg1video"}),
+    "mpeg2": ("film.ts", {"codec": "mpeg2video"}),
+    "mpeg4 in avi": ("film.avi", {"codec": "mpeg4"}),
+    "vp8 with hidden frames": ("film.webm", {"codec": "libvpx", "options": {"auto-alt-ref": "1"}}),
+    "av1": ("film.mkv", {"codec": "libsvtav1", "options": {"preset": "12"}}),
+}
+
+
+def plain_frames(path, wanted):
+    """What a loop over all frames gives for some of them."""
+    with av.open(str(path)) as container:
+        frames = {}
+        for frame in container.decode(container.streams.best("video")):
+            if frame.pts in wanted:
+                frames[frame.pts] = Orientation.of_frame(frame).apply(frame.to_ndarray(format="rgb24"))
+        return frames
+
+
+def assert_same_as_plain(path, sampling):
+    sampled = list(sample_video(path, sampling))
+    plain = plain_frames(path, {frame.pts for frame in sampled})
+    assert sampled
+    for frame in sampled:
+        np.testing.assert_array_equal(frame.rgb, plain[frame.pts])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sampled_frames_are_those_of_a_full_decode(tmp_path, kind):
+    name, how = KINDS[kind]
+    make_video(tmp_path / name, **how)
+    for sampling in (Sampling(per_second=1.7), Sampling(per_second=9), Sampling(mode="keyframes")):
+        assert_same_as_plain(tmp_path / name, sampling)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("folder", ["video", "video_weird"])
+def test_sampled_frames_of_real_videos_are_those_of_a_full_decode(real_data, folder):
+    refused = {"bad_video.mp4", "crunching.mp3", "result.webm", "corrupted.mp4"}
+    for path in sorted((real_data / folder).iterdir()):
+        if path.name not in refused:
+            assert_same_as_plain(path, Sampling())
+
+
+def test_packets_that_no_sampled_frame_needs_are_not_decoded(tmp_path, monkeypatch):
+    make_video(tmp_path / "film.mp4", seconds=4, gop=10)
+    decoded = []
+    quickly = lib.media.decode._decode_quickly
+    monkeypatch.setattr(
+        lib.media.decode,
+        "_decode_quickly",
+        lambda context, packet: decoded.append(packet) or quickly(context, packet),
+    )
+    assert len(list(sample_video(tmp_path / "film.mp4", Sampling(per_second=1)))) == 4
+    assert sum(packet is not None for packet in decoded) < 30  # of 100
+
+
+def test_avi_without_display_times_is_counted_in_the_order_shown(tmp_path):
+    make_video(
+        tmp_path / "film.avi", seconds=2, options={"x264-params": "bframes=3:b-pyramid=normal:keyint=12"}
+    )
+    frames = list(sample_video(tmp_path / "film.avi", Sampling(per_second=1000)))
+    assert [read_number(frame.rgb) for frame in frames] == list(range(50))
+    assert [frame.t_s for frame in frames] == [round(n / 25, 3) for n in range(50)]
+    again = list(read_frames_at(tmp_path / "film.avi", [frames[7].pts, frames[31].pts]))
+    assert [read_number(frame.rgb) for frame in again] == [7, 31]
+
+
+def test_decoding_goes_on_at_the_keyframe_after_a_broken_packet(tmp_path):
+    path = tmp_path / "film.mp4"
+    make_video(path, seconds=3, gop=10, options={"x264-params": "scenecut=0"})
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        broken = next(packet for packet in packets[34:] if packet.pts == 35 * 3600)
+        at = broken.pos
+    data = bytearray(path.read_bytes())
+    data[at : at + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    stream = sample_video(path, Sampling(per_second=1000))
+    numbers = [read_number(frame.rgb) for frame in stream]
+    assert numbers == [*range(35), *range(40, 75)]
+    assert stream.note.startswith("can't be decoded from 1.4 to 1.6 s: ")
