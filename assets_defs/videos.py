@@ -69,12 +69,12 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         name=f"{name}__frames",
         specs=[
             dg.AssetSpec(
-                **_spec(about("frames", "parquet")),
+                **about("frames", "parquet"),
                 deps=[items],
                 description="Frames sampled by timestamp, upright, with a thumbnail each.",
             ),
             dg.AssetSpec(
-                **_spec(about("frame_embeddings", "ray", "parquet", "openvino")),
+                **about("frame_embeddings", "ray", "parquet", "openvino"),
                 deps=[key("frames")],
                 description="The backbone's vectors of every frame, by Ray workers. Each video is decoded once "
                 "for this and for its frames.",
@@ -130,7 +130,7 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         work = Work(lake, archive)
         each_shard(context, lambda shard: {key("clips"): as_metadata(make_clips(work, shard))})
 
-    @dg.asset(**about("summaries", "parquet"), **sharded, deps=[key("frame_embeddings"), centring])
+    @dg.asset(**about("summaries", "parquet"), **sharded, deps=[key("frame_embeddings")])
     def summaries(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """For every video its shots, a score for every frame, and the segments that sum it up."""
         from lib.stages.pictures import summary_sheet
@@ -175,10 +175,6 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         sources, items, frames, centring, clips, summaries, clip_index, search_report, summary_report,
     ]  # fmt: skip
     return [*assets, *video_checks(archive)]
-
-
-def _spec(about: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(about)
 
 
 def _items_metadata(facts: Facts) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _storyboard(segments: list[tuple[float, float]], times_s: np.ndarray, pictur
     shown = [int(np.abs(times_s - (start + end) / 2).argmin()) for start, end in segments]
     board = contact_sheet(
         [thumbnail_pixels(pictures[at]) for at in shown],
-        [f"{start:.1f} – {end:.1f} s" for start, end in segments],
+        [f"{start:.1f} to {end:.1f} s" for start, end in segments],
         columns=min(4, len(shown)), tile_px=320,
     )  # fmt: skip
     return jpeg_bytes(board, max_side=max(board.shape[:2]), quality=88)

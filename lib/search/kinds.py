@@ -10,6 +10,7 @@ from lib.errors import IndexTooSmallError, UsageError
 ALWAYS_EXACT_ROWS = 10_000
 # k-means and the codes of PQ need something to learn from, whatever kind is asked for.
 FEWEST_TRAINABLE_ROWS = 256
+REBUILD_GROWTH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,14 @@ def kind_named(name: str, rows: int, dim: int) -> IndexKind:
         refine=row.refine,
         filtered_refine=row.filtered_refine,
     )
+
+
+def is_outgrown(kind: IndexKind, laid_out_for: int, *, rows: int, dim: int) -> bool:
+    """Whether an index holds so many more rows than it was built with that it should be built anew."""
+    if rows <= REBUILD_GROWTH * max(1, laid_out_for):
+        return False
+    # An exact index isn't trained: growth matters to it once the table has another kind for its size.
+    return bool(kind.lists) or choose_kind(rows, dim, memory_bytes=default_memory_bytes()).name != kind.name
 
 
 def memory_needed(name: str, rows: int, dim: int) -> int:

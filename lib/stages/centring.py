@@ -77,8 +77,13 @@ def centred(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return unit(features - centre)
 
 
-def read_shard_features(work: Work, shard: str) -> tuple[pa.Table, np.ndarray]:
-    """A shard's frames (sample, item, t_s) and their centred unit features, (n, d) float32."""
+def read_shard_features(work: Work, shard: str, *, is_centred: bool = True) -> tuple[pa.Table, np.ndarray]:
+    """A shard's frames (sample, item, t_s) and their unit features, (n, d) float32.
+
+    Centred for search and for likeness over the archive; not for shots within one video, where taking off the mean
+    magnifies noise (a street scene of one shot fell into fifteen).
+    """
     table = work.rows("frame_embeddings", shard, ["sample", "item", "t_s", "cls", "patch_mean"])
     features = frame_features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
-    return table.select(["sample", "item", "t_s"]), centred(features, read_centre(work))
+    features = centred(features, read_centre(work)) if is_centred else unit(features)
+    return table.select(["sample", "item", "t_s"]), features

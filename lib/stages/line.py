@@ -35,7 +35,7 @@ VIDEO_LINE: tuple[Stage, ...] = (
     Stage("frame_embeddings", 1, ("frames",), True, True, _nothing),
     Stage("centring", 1, ("frame_embeddings",), False, True, _nothing),
     Stage("clips", 1, ("frame_embeddings", "centring"), True, True, lambda a: a.clips.model_dump()),
-    Stage("summaries", 1, ("frame_embeddings", "centring"), True, True, lambda a: a.summary.model_dump()),
+    Stage("summaries", 1, ("frame_embeddings",), True, True, lambda a: a.summary.model_dump()),
     Stage("clip_index", 1, ("clips",), False, True, lambda a: a.index.model_dump()),
     Stage("search_report", 1, ("clip_index", "clips", "items"), False, False, _nothing),
     Stage("summary_report", 1, ("summaries", "items"), False, False, _nothing),

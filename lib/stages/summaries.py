@@ -20,7 +20,7 @@ def make_summaries(work: Work, shard: str) -> Facts:
             return
         items = work.rows("items", shard, ["item", "duration_s", "verdict", "removed"]).to_pylist()
         durations = {r["item"]: r["duration_s"] for r in items if r["verdict"] == OK and not r["removed"]}
-        frames, features = read_shard_features(work, shard)
+        frames, features = read_shard_features(work, shard, is_centred=False)
         names = np.array(frames.column("item").to_pylist())
         times = frames.column("t_s").to_numpy()
         for name in dict.fromkeys(names.tolist()):
@@ -40,7 +40,7 @@ def make_summaries(work: Work, shard: str) -> Facts:
 def summarize(
     features: np.ndarray, times_s: np.ndarray, duration_s: float, *, config: SummaryConfig
 ) -> Summary:
-    """One video's summary by the configured method; features are (n, d) float32, centred and of unit length."""
+    """One video's summary by the configured method; features are (n, d) float32 of unit length, not centred."""
     if config.method == "kmeans":
         return summarize_kmeans(
             features, times_s, duration_s, clips=config.clips, clip_seconds=config.clip_seconds

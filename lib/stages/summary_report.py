@@ -7,6 +7,7 @@ cuts were found.
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class _Video:
 
     shard: str
     item: str
+    path: str
     times_s: np.ndarray
     features: np.ndarray
     duration_s: float
@@ -99,7 +101,7 @@ def _videos(work: Work) -> list[dict[str, Any]]:
         items = {row["item"]: row for row in work.rows("items", shard, columns).to_pylist()}
         if not work.rows("frame_embeddings", shard, ["item"]).num_rows:
             continue
-        frames, features = read_shard_features(work, shard)
+        frames, features = read_shard_features(work, shard, is_centred=False)
         names, times_s = np.array(frames.column("item").to_pylist(), object), frames.column("t_s").to_numpy()
         for name in dict.fromkeys(names.tolist()):
             row, at = items[name], np.flatnonzero(names == name)
@@ -113,7 +115,7 @@ def _summed_up(work: Work, row: dict[str, Any]) -> _Video:
     duration_s = max(row["duration_s"] or 0.0, float(times_s[-1]))
     cuts = sorted(s["start_s"] for s in row["segments"] or [] if 0 < s["start_s"] < duration_s)
     return _Video(
-        row["shard"], row["item"], times_s, features, duration_s, cuts,
+        row["shard"], row["item"], row["path"], times_s, features, duration_s, cuts,
         summarize_kmeans(features, times_s, duration_s),
         summarize_kts(features, times_s, duration_s, budget=work.archive.summary.budget),
     )  # fmt: skip
@@ -174,7 +176,7 @@ def _unannotated_section(work: Work, videos: list[_Video]) -> Section:
     table = Table("Every video", columns, rows)
     return Section(
         "What the summaries hold",
-        lead="Coverage: how like its nearest shown frame every frame of the video is (mean cosine of centred features). "
+        lead="Coverage: how like its nearest shown frame every frame of the video is (mean cosine). "
         "All three show as many seconds: clips drawn at random (mean of 20 draws), k-means, and ours.",
         metrics=metrics,
         naive="The original design's k-means (seed 0) over clips of 2 s, with as many clips as make ours' length.",
@@ -206,7 +208,7 @@ def _storyboard(work: Work, video: _Video) -> Picture:
     for start_s, end_s in video.ours.segments:
         if jpeg := nearest_thumbnail(work, video.shard, video.item, (start_s + end_s) / 2):
             pictures.append(thumbnail_pixels(jpeg))
-            captions.append(f"{start_s:.1f} – {end_s:.1f} s")
+            captions.append(f"{start_s:.1f} to {end_s:.1f} s")
     text = f"{video.item}: a frame of each segment shown"
     return Picture(sheet(pictures, captions, columns=min(6, len(pictures))), text, text)
 
@@ -219,7 +221,7 @@ def _annotated_section(work: Work, videos: list[_Video]) -> Section | None:
     benchmark = "tvsum" if known.over_users == "mean" else "summe"
     rows = []
     for video in videos:
-        scores = users.get(video.item.rsplit("/", 1)[-1])
+        scores = users.get(Path(video.path).stem)
         if scores is None:
             continue
         edges = frame_edges(video.times_s, video.duration_s)

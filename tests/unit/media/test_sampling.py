@@ -29,9 +29,8 @@ class BareFrame:
 
 def timeline_of(ticks, *, time_base=Fraction(1, 1000), step=40, keys=(0,)):
     ticks = np.array(ticks, np.int64)
-    return Timeline(
-        ticks, np.isin(np.arange(len(ticks)), keys), np.ones(len(ticks), bool), time_base, step, True
-    )
+    is_key = np.isin(np.arange(len(ticks)), keys)
+    return Timeline(ticks, is_key, np.ones(len(ticks), bool), time_base, step, True)
 
 
 def irregular(seed):
@@ -46,7 +45,7 @@ def test_the_frame_shown_at_each_second_is_taken_once():
     assert choose_ticks(AtIntervals(Fraction(1)), timeline).tolist() == [200, 1150, 2100, 3800]
 
 
-@pytest.mark.parametrize("per_second", [Fraction(1, 3), Fraction(1), Fraction(30000, 1001), Fraction(1000)])
+@pytest.mark.parametrize("per_second", [Fraction(1, 3), Fraction(1), Fraction(30000, 1001)])
 @pytest.mark.parametrize("seed", range(3))
 def test_intervals_agree_with_looking_up_every_target(per_second, seed):
     timeline = irregular(seed)
@@ -58,10 +57,8 @@ def test_intervals_agree_with_looking_up_every_target(per_second, seed):
 
 
 def test_a_constant_rate_gives_the_same_phase_each_second():
-    timeline = timeline_of(np.arange(300) * 1001, time_base=Fraction(1, 30000), step=1001)
-    assert choose_ticks(AtIntervals(Fraction(30000, 30030)), timeline).tolist() == [
-        n * 30030 for n in range(10)
-    ]
+    ntsc = timeline_of(np.arange(300) * 1001, time_base=Fraction(1, 30000), step=1001)
+    assert choose_ticks(AtIntervals(Fraction(1000, 1001)), ntsc).tolist() == [n * 30030 for n in range(10)]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def clustered(
     centres = np.random.default_rng(99).standard_normal((clusters, dim))
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, clusters, rows)
-    vectors = centres[labels] + 0.5 * rng.standard_normal((rows, dim))
+    vectors = centres[labels] + rng.standard_normal((rows, dim))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float16), labels
 
@@ -130,12 +130,12 @@ def test_k_beyond_the_rows_gives_every_row_once(kind):
 
 
 def test_equal_vectors_come_in_the_order_of_their_rows():
-    vectors, _ = clustered(500)
-    vectors[[400, 30, 77]] = vectors[5]
+    vectors, _ = clustered(2000)
+    vectors[[1900, 30, 77, *range(100, 400)]] = vectors[5]
     index = VectorIndex.build(vectors, contract=CONTRACT)
     found = index.search(unit(vectors[5:6]), k=3)
     assert found.ids.tolist() == [[5, 30, 77]]
-    assert index.search_exactly(unit(vectors[5:6]), k=2).ids.tolist() == [[5, 30]]
+    assert index.search_exactly(unit(vectors[5:6]), k=4).ids.tolist() == [[5, 30, 77, 100]]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -169,10 +169,11 @@ def test_recall_stands_when_whole_clusters_were_removed(stored, labels, queries,
 
 
 @pytest.mark.parametrize("kind", IVF)
-def test_the_same_input_and_seed_make_the_same_index(stored, queries, tmp_path, kind):
+def test_the_same_input_and_seed_make_the_same_index(stored, tmp_path, kind):
     blocks = (stored[first : first + 777] for first in range(0, 3000, 777))
     for name, source in (("whole", stored[:3108]), ("blocks", blocks)):
-        VectorIndex.build(source, contract=CONTRACT, kind=kind, seed=5).save(tmp_path / name)
+        # So little memory that it is trained on a sample.
+        VectorIndex.build(source, contract=CONTRACT, kind=kind, seed=5, memory_bytes=1).save(tmp_path / name)
     files = ("codes.faiss", "vectors.npy")
     assert all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "blocks" / f).read_bytes() for f in files)
 
@@ -188,7 +189,7 @@ def test_a_rebuild_is_due_after_many_removals_or_doubled_rows(stored):
     exact.remove(np.arange(1000))
     assert not exact.needs_rebuild
     exact.remove(np.arange(1001))
-    assert "removed" in exact.rebuild_reason
+    assert "1,001 of its 5,000 rows are removed" in exact.rebuild_reason
 
 
 def test_an_empty_index_says_so():

@@ -55,6 +55,15 @@ def test_an_index_short_of_the_floor_searches_harder_and_remembers_it(stored, qu
     assert measure_recall(opened, queries) == check.recall
 
 
+def test_only_the_setting_that_lacks_is_raised(stored, queries):
+    index = VectorIndex.build(stored, contract="toy", kind="ivf_pq4")
+    enough = index.kind.lists // 2
+    index.tune(nprobe=enough, refine=1)
+    check = check_publishable(index, queries)
+    assert (check.nprobe, index.kind.nprobe) == (enough, enough)
+    assert index.kind.refine == check.refine > 1
+
+
 def test_a_good_index_keeps_its_settings(stored, queries):
     index = VectorIndex.build(stored, contract="toy", kind="ivf_sq8")
     kind = index.kind

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ContractMismatchError, IndexMissingError, LakeError
+from lib.search import index as index_module
 from lib.search import saved
 from lib.search.index import VectorIndex
 from lib.search.recall import check_publishable, held_queries
@@ -165,18 +166,23 @@ def test_a_file_that_another_index_took_the_name_of_is_not_taken_for_ones_own(tm
     assert opened.search(vectors()[:1].astype(np.float32), k=1).ids.tolist() == [[0]]
 
 
-def test_a_reader_in_the_middle_of_a_swap_reads_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("during", ["checking the files", "mapping the vectors"])
+def test_a_reader_in_the_middle_of_a_swap_reads_again(tmp_path, monkeypatch, during):
     a_saved_index(tmp_path / "index")
     newer = VectorIndex.build(vectors(seed=1), contract="toy-32", kind="ivf_sq8")
-    check, swapped = saved.check_content, []
+    owner, name = (
+        (saved, "check_content") if during == "checking the files" else (index_module.VectorStore, "open")
+    )
+    read, swapped = getattr(owner, name), []
 
-    def swap_first(path, written):
+    def swap_after(*arguments):
+        result = read(*arguments)
         if not swapped:
-            swapped.append(path)
+            swapped.append(True)
             newer.save(tmp_path / "index")
-        check(path, written)
+        return result
 
-    monkeypatch.setattr(saved, "check_content", swap_first)
+    monkeypatch.setattr(owner, name, swap_after)
     opened = VectorIndex.open(tmp_path / "index")
     assert opened.search(vectors(seed=1)[:1].astype(np.float32), k=1).scores[0, 0] == pytest.approx(
         1, abs=1e-5
