@@ -1,4 +1,7 @@
-"""Asset checks: what must hold of a line's stages. Unpartitioned: partitioned ones show as skipped in range runs."""
+"""Asset checks: what must hold of a line's stages.
+
+They are unpartitioned: partitioned ones show as skipped in range runs.
+"""
 
 from collections.abc import Sequence
 
@@ -43,7 +46,7 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
 
     @dg.asset_check(asset=dg.AssetKey([name, "clip_index"]), name="index_is_whole", blocking=True)
     def index_is_whole(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        """The index holds just the clips of the Parquet files, and finds enough of what exact search finds."""
+        """The index holds just the Parquet files' clips, and finds enough of what exact search finds."""
         from lib.stages.verify import index_faults
 
         faults, facts = index_faults(Work(lake, archive))

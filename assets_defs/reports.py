@@ -1,6 +1,7 @@
 """The scoreboard: every archive's reports on one page."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -20,7 +21,7 @@ def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
     ]
 
     @dg.asset(key=SCOREBOARD, group_name="scoreboard", kinds={"html"}, deps=reports)
-    def scoreboard_page(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    def scoreboard_page(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """All reports' figures side by side: chance, naive, ours."""
         from lib.stages.scoreboard import make_scoreboard
 

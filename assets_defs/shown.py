@@ -39,7 +39,7 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
 def each_shard(
     context: dg.AssetExecutionContext, make: Callable[[str], Mapping[dg.AssetKey, dict[str, Any]]]
 ) -> None:
-    """Make every shard of the run; one that fails stops no other, and all that failed are named at the end."""
+    """Make each shard of the run; one that fails stops no other, and all that failed are named at the end."""
     failed: dict[str, str] = {}
     for shard in context.partition_keys:
         try:

@@ -1,6 +1,9 @@
-"""The video line: sources → items → frames → frame_embeddings → clips → clip_index → reports, and summaries beside."""
+"""The video line: sources → items → frames → frame_embeddings → clips → clip_index → reports.
 
-from collections.abc import Iterator, Mapping, Sequence
+Summaries stand beside: they branch off after frame_embeddings.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -18,7 +21,10 @@ _VERSIONS = {stage.name: str(stage.version) for stage in VIDEO_LINE}
 
 
 def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetChecksDefinition]:
-    """Every asset and check of one video archive. The archive is the group, so the line reads from left to right."""
+    """Every asset and check of one video archive.
+
+    The archive is the group, so the line reads from left to right.
+    """
     name = archive.name
 
     def key(stage: str) -> dg.AssetKey:
@@ -34,9 +40,9 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
 
     sharded: Mapping[str, Any] = {"partitions_def": shards_of(name), "backfill_policy": shards_policy()}
 
-    @dg.asset(**about("sources", "python"))
-    def sources(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
-        """Where the videos come from: a folder of yours, or a public dataset, downloaded, unpacked and checked.
+    @_asset(**about("sources", "python"))
+    def sources(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        """Where the videos come from: your folder, or a public dataset, downloaded, unpacked and checked.
 
         Every file found is registered: it gets an id and a shard, and keeps them for good.
         """
@@ -57,7 +63,7 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
             }
         )
 
-    @dg.asset(**about("items", "parquet"), **sharded, deps=[sources])
+    @_asset(**about("items", "parquet"), **sharded, deps=[sources])
     def items(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """One row a file: content hash, length, size, codec, label, and a verdict: ok, or why not."""
         from lib.stages.items import make_items
@@ -76,8 +82,8 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
             dg.AssetSpec(
                 **about("frame_embeddings", "ray", "parquet", "openvino"),
                 deps=[key("frames")],
-                description="The backbone's vectors of every frame, by Ray workers. Each video is decoded once "
-                "for this and for its frames.",
+                description="The backbone's vectors of every frame, by Ray workers. "
+                "Each video is decoded once for this and for its frames.",
             ),
         ],
         can_subset=True,
@@ -85,7 +91,7 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
     )
     def frames(
         context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], compute: dg.ResourceParam[RayCompute]
-    ) -> Iterator[dg.MaterializeResult]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         """Decode and embed."""
         from lib.stages.frames import make_frames
         from lib.stages.pictures import frames_sheet
@@ -114,15 +120,15 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
             if stage in selected:
                 yield dg.MaterializeResult(asset_key=key(stage))
 
-    @dg.asset(**about("centring", "numpy"), deps=[key("frame_embeddings")])
-    def centring(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    @_asset(**about("centring", "numpy"), deps=[key("frame_embeddings")])
+    def centring(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """The mean frame vector, fitted once on the training side. New data doesn't move it."""
         from lib.stages.centring import make_centring
 
         facts = make_centring(Work(lake, archive))
         return dg.MaterializeResult(metadata=as_metadata(facts, **facts.notes))
 
-    @dg.asset(**about("clips", "parquet"), **sharded, deps=[key("frame_embeddings"), centring])
+    @_asset(**about("clips", "parquet"), **sharded, deps=[key("frame_embeddings"), centring])
     def clips(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """Windows of a few seconds and whole videos, each the mean of its frames' centred vectors."""
         from lib.stages.clips import make_clips
@@ -130,7 +136,7 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         work = Work(lake, archive)
         each_shard(context, lambda shard: {key("clips"): as_metadata(make_clips(work, shard))})
 
-    @dg.asset(**about("summaries", "parquet"), **sharded, deps=[key("frame_embeddings")])
+    @_asset(**about("summaries", "parquet"), **sharded, deps=[key("frame_embeddings")])
     def summaries(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """For every video its shots, a score for every frame, and the segments that sum it up."""
         from lib.stages.pictures import summary_sheet
@@ -146,9 +152,9 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
 
         each_shard(context, make)
 
-    @dg.asset(**about("clip_index", "faiss"), deps=[clips])
-    def clip_index(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
-        """FAISS over the windows of all shards; published only when its recall against exact search is good."""
+    @_asset(**about("clip_index", "faiss"), deps=[clips])
+    def clip_index(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        """FAISS over all shards' windows; published only when its recall against exact search is good."""
         from lib.stages.clip_index import make_clip_index
 
         facts = make_clip_index(Work(lake, archive))
@@ -157,15 +163,15 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         }
         return dg.MaterializeResult(metadata=as_metadata(facts, **shown))
 
-    @dg.asset(**about("search_report", "html"), deps=[clip_index, clips, items])
-    def search_report(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
-        """How well moments are found: chance, the naive method and ours, with the best and the worst queries."""
+    @_asset(**about("search_report", "html"), deps=[clip_index, clips, items])
+    def search_report(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        """How well moments are found: chance, naive and ours, with the best and the worst queries."""
         from lib.stages.search_report import make_search_report
 
         return _report_result(make_search_report(Work(lake, archive)))
 
-    @dg.asset(**about("summary_report", "html"), deps=[summaries, items])
-    def summary_report(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    @_asset(**about("summary_report", "html"), deps=[summaries, items])
+    def summary_report(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """How well the summaries stand for their videos, beside chance and k-means."""
         from lib.stages.summary_report import make_summary_report
 
@@ -177,6 +183,12 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
     return [*assets, *video_checks(archive)]
 
 
+def _asset(**told: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    # Through `**`, mypy can't tell dg.asset's overloads apart: said here once, for every asset of the line.
+    made: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(**told)
+    return made
+
+
 def _items_metadata(facts: Facts) -> dict[str, Any]:
     return as_metadata(facts, **facts.notes)
 
@@ -185,7 +197,7 @@ def _rate(facts: Facts) -> float:
     return round(facts.made / facts.seconds, 1) if facts.seconds else 0.0
 
 
-def _report_result(made: Any) -> dg.MaterializeResult:
+def _report_result(made: Any) -> dg.MaterializeResult[Any]:
     shown: dict[str, Any] = as_metadata(made.facts)
     shown["report"] = dg.MetadataValue.path(str(made.path))
     shown["figures"] = dg.MetadataValue.md(made.markdown)

@@ -30,13 +30,18 @@ class FramesConfig(_Section):
     """Which frames of a video are looked at."""
 
     mode: Literal["interval", "scene", "keyframes"] = Field(
-        "interval", description="interval: by time; scene: one at each cut; keyframes: what the encoder chose"
+        default="interval",
+        description="interval: by time; scene: one at each cut; keyframes: what the encoder chose",
     )
-    per_second: float = Field(1.0, gt=0, le=60, description="frames a second in interval mode")
-    skip_similar: bool = Field(False, description="skip a frame that hardly differs from the last kept one")
-    similar_luma: float = Field(2.0, ge=0, le=255, description="mean luma difference (0-255) called similar")
+    per_second: float = Field(default=1.0, gt=0, le=60, description="frames a second in interval mode")
+    skip_similar: bool = Field(
+        default=False, description="skip a frame that hardly differs from the last kept one"
+    )
+    similar_luma: float = Field(
+        default=2.0, ge=0, le=255, description="mean luma difference (0-255) called similar"
+    )
     limit_s: float = Field(
-        600.0, gt=0, description="give up on a video whose decoding takes longer, in seconds"
+        default=600.0, gt=0, description="give up on a video whose decoding takes longer, in seconds"
     )
 
     def sampling(self) -> Sampling:
@@ -48,8 +53,10 @@ class EmbeddingConfig(_Section):
     """Which backbone sees the frames, and what is kept of its answer."""
 
     backbone: str = Field(description="a backbone spec, as `dinolake embed --help` lists them")
-    size_px: int = Field(224, ge=32, le=2048, description="side of the square picture the backbone sees")
-    grid: bool = Field(False, description="also keep every patch's vector (large)")
+    size_px: int = Field(
+        default=224, ge=32, le=2048, description="side of the square picture the backbone sees"
+    )
+    grid: bool = Field(default=False, description="also keep every patch's vector (large)")
 
     def pooling(self) -> tuple[str, ...]:
         """Names of the vectors kept for each sample."""
@@ -59,28 +66,30 @@ class EmbeddingConfig(_Section):
 class ClipsConfig(_Section):
     """The windows that search finds."""
 
-    length_s: float = Field(4.0, gt=0, description="length of a window in seconds")
-    stride_s: float = Field(2.0, gt=0, description="from one window's start to the next, in seconds")
+    length_s: float = Field(default=4.0, gt=0, description="length of a window in seconds")
+    stride_s: float = Field(default=2.0, gt=0, description="from one window's start to the next, in seconds")
 
 
 class IndexConfig(_Section):
     """How vectors are found again."""
 
     kind: str = Field(
-        "auto", description="auto: by size and memory; else a kind of lib/search/index.py's table"
+        default="auto", description="auto: by size and memory; else a kind of lib/search/index.py's table"
     )
-    min_recall: float = Field(0.98, ge=0, le=1, description="recall@10 below which an index isn't published")
+    min_recall: float = Field(
+        default=0.98, ge=0, le=1, description="recall@10 below which an index isn't published"
+    )
 
 
 class SummaryConfig(_Section):
     """How a video is summed up."""
 
     method: Literal["kts", "kmeans"] = Field(
-        "kts", description="kts: shots under a budget; kmeans: fixed clips"
+        default="kts", description="kts: shots under a budget; kmeans: fixed clips"
     )
-    budget: float = Field(0.15, gt=0, le=1, description="share of the video's length, for kts")
-    clips: int = Field(5, ge=1, description="number of clips, for kmeans")
-    clip_seconds: float = Field(2.0, gt=0, description="length of a clip, for kmeans")
+    budget: float = Field(default=0.15, gt=0, le=1, description="share of the video's length, for kts")
+    clips: int = Field(default=5, ge=1, description="number of clips, for kmeans")
+    clip_seconds: float = Field(default=2.0, gt=0, description="length of a clip, for kmeans")
 
 
 class Archive(_Section):
@@ -88,20 +97,26 @@ class Archive(_Section):
 
     name: str
     kind: Kind
-    root: str | None = Field(None, description="folder of the sources; left out when a dataset is downloaded")
-    dataset: str | None = Field(None, description="a public dataset of lib/datasets")
-    mirror: str | None = Field(None, description="address that replaces the dataset's own")
-    acknowledge_licence: bool = Field(False, description="the dataset's licence was read and agreed to")
-    shard_items: int = Field(64, ge=1, description="most items in a shard")
-    shard_bytes: int = Field(2 << 30, ge=1, description="a shard is closed when its sources reach this size")
-    max_rejected_pct: float | None = Field(
-        None, ge=0, le=100, description="fail the run above this share of rejects"
+    root: str | None = Field(
+        default=None, description="folder of the sources; left out when a dataset is downloaded"
     )
-    frames: FramesConfig = FramesConfig()  # type: ignore[call-arg]
+    dataset: str | None = Field(default=None, description="a public dataset of lib/datasets")
+    mirror: str | None = Field(default=None, description="address that replaces the dataset's own")
+    acknowledge_licence: bool = Field(
+        default=False, description="the dataset's licence was read and agreed to"
+    )
+    shard_items: int = Field(default=64, ge=1, description="most items in a shard")
+    shard_bytes: int = Field(
+        default=2 << 30, ge=1, description="a shard is closed when its sources reach this size"
+    )
+    max_rejected_pct: float | None = Field(
+        default=None, ge=0, le=100, description="fail the run above this share of rejects"
+    )
+    frames: FramesConfig = FramesConfig()
     embedding: EmbeddingConfig
-    clips: ClipsConfig = ClipsConfig()  # type: ignore[call-arg]
-    index: IndexConfig = IndexConfig()  # type: ignore[call-arg]
-    summary: SummaryConfig = SummaryConfig()  # type: ignore[call-arg]
+    clips: ClipsConfig = ClipsConfig()
+    index: IndexConfig = IndexConfig()
+    summary: SummaryConfig = SummaryConfig()
 
     @field_validator("name")
     @classmethod
@@ -191,7 +206,7 @@ def add_archive(path: Path, archive: Archive) -> None:
 def set_backbone(path: Path, name: str, backbone: str) -> None:
     """Change the backbone of an entry; what was embedded under the old one stays beside."""
     with _editing(path) as document:
-        document["archives"][name]["embedding"]["backbone"] = backbone  # type: ignore[index]
+        document["archives"][name]["embedding"]["backbone"] = backbone
 
 
 @contextmanager

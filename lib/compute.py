@@ -1,7 +1,7 @@
 """Work spread over Ray actors that load their model once. The only module that imports ray.
 
-A task yields chunks, and chunks come back in the order of the tasks, so that what is written doesn't depend on who
-was quicker. Paths are sent, never pixels. A worker that dies or hangs costs its task, not the run.
+A task yields chunks, and chunks come back in the order of the tasks, so that what is written doesn't depend
+on who was quicker. Paths are sent, never pixels. A worker that dies or hangs costs its task, not the run.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ class _Worker:
         return os.getpid()
 
     def run(self, task: Any) -> Iterator[Any]:
-        # The first item says that the task has begun: the time limit counts from here, not from when it queued.
+        # The first item says that the task has begun: its time limit counts from here, not from the queue.
         yield None
         yield from _run(self._work, task)
 
@@ -102,8 +102,8 @@ class RayCompute:
 
     Args:
         address: `host:port` of a running cluster, or None for a local one.
-        workers: Actors; None takes one for each eight CPUs, and on a cluster one less than fits, because a pool
-            that fills a cluster hangs for ever when a node dies.
+        workers: Actors; None takes one a GPU, else one for each eight CPUs. On a cluster it is one less than
+            fits at most, because a pool that fills a cluster hangs for ever when a node dies.
         cpus_each: CPUs an actor may use; None shares them out.
     """
 
@@ -202,7 +202,8 @@ class _Pool:
             ray.get(self._actors[number].ready.remote(), timeout=_START_LIMIT_S)
         except GetTimeoutError as error:
             raise DinolakeError(
-                f"no Ray worker started within {_START_LIMIT_S:.0f} s: is the cluster full? `ray status` tells."
+                f"no Ray worker started within {_START_LIMIT_S:.0f} s: is the cluster full? "
+                "`ray status` tells."
             ) from error
         except ActorDiedError as error:
             raise DinolakeError(f"a Ray worker can't load its model: {_innermost(error)}") from error
@@ -235,7 +236,7 @@ class _Pool:
                 except _WorkerLostError as lost:
                     self._replace(at)
                     is_over = lost.is_hang or attempt + 1 == _TRIES
-                    # In this order: a worker does its tasks as they came, and waits when nobody reads their chunks.
+                    # In this order: a worker does tasks as they came, and waits while none reads its chunks.
                     if not is_over:
                         stream = submit(number)[2]
                     # What was queued behind it on the same worker is lost as well.

@@ -1,4 +1,7 @@
-"""Every error that Dinolake raises on purpose. A message says what was wrong, the value seen, and what to do next."""
+"""Every error that Dinolake raises on purpose.
+
+A message says what was wrong, the value seen, and what to do next.
+"""
 
 
 class DinolakeError(Exception):

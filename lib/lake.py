@@ -187,32 +187,17 @@ class Lake:
             return pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
         except FileNotFoundError as error:
             raise LakeError(
-                f"{place.archive}/{place.stage}/{place.shard} isn't in the lake. `dinolake run {place.archive}` makes it."
+                f"{place.archive}/{place.stage}/{place.shard} isn't in the lake. "
+                f"`dinolake run {place.archive}` makes it."
             ) from error
         except (pa.ArrowException, OSError) as error:
             raise LakeError(
-                f"{path} can't be read ({error}). Delete it and `dinolake run {place.archive}` makes it again."
+                f"{path} can't be read ({error}). "
+                f"Delete it and `dinolake run {place.archive}` makes it again."
             ) from error
 
-    def read_all(
-        self,
-        archive: str,
-        stage: str,
-        *,
-        contract: str = "",
-        shards: Sequence[str],
-        columns: Sequence[str] | None = None,
-    ) -> pa.Table | None:
-        """The rows of those shards that are committed, in order; None when none is."""
-        tables = []
-        for shard in shards:
-            place = Place(archive, stage, shard, contract)
-            if self.path(place).is_file():
-                tables.append(self.read(place, columns))
-        return pa.concat_tables(tables) if tables else None
-
     def matching(self, table: pa.Table, where: str) -> np.ndarray:
-        """Row mask of an SQL condition over a table's columns, evaluated by DuckDB without access to any file.
+        """Row mask of an SQL condition over a table's columns, evaluated by DuckDB with no access to files.
 
         Raises:
             QueryError: The condition is no SQL, or names a column that isn't there.

@@ -1,12 +1,12 @@
 """The ledger: which item is in which shard, and which shard of which stage is done. SQLite, beside the lake.
 
-The assignment is what makes shards stable: an item never changes shard. The fingerprints are a cache of what the
-files' footers say; lost or doubted, they are read from there again (see `Lake.done`).
+The assignment is what makes shards stable: an item never changes shard. The fingerprints are a cache of what
+the files' footers say; lost or doubted, they are read from there again (see `Lake.done`).
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,7 +62,7 @@ class Ledger:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        # One short connection a call: nothing is held across a fork or a Ray task. 60 s rides out a busy writer.
+        # One short connection a call: nothing is held over a fork or a Ray task. 60 s outlasts a busy writer.
         connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
         try:
             yield connection
@@ -87,11 +87,12 @@ class Ledger:
         )
         with self._connect() as connection:
             rows = connection.execute(
-                "SELECT path, item, shard, seq, bytes, mtime_ns, content_hash, reason, label, split, segments, removed"
+                "SELECT path, item, shard, seq, bytes, mtime_ns,"  # noqa: S608 - `where` is one of the two above
+                " content_hash, reason, label, split, segments, removed"
                 f" FROM items WHERE {where} ORDER BY seq",
                 values,
             ).fetchall()
-        return [LedgerItem(*row[:-1], removed=bool(row[-1])) for row in rows]
+        return [LedgerItem(*(*row[:-1], bool(row[-1]))) for row in rows]
 
     def write_items(self, archive: str, items: Iterable[LedgerItem]) -> None:
         """Add or update items by path, all of them or none."""
@@ -127,8 +128,8 @@ class Ledger:
         """Fingerprint and facts of every committed shard of a stage, or of one."""
         with self._connect() as connection:
             rows = connection.execute(
-                "SELECT shard, fingerprint, facts FROM stages WHERE archive = ? AND stage = ? AND contract = ?"
-                " AND shard = coalesce(?, shard)",
+                "SELECT shard, fingerprint, facts FROM stages WHERE archive = ? AND stage = ?"
+                " AND contract = ? AND shard = coalesce(?, shard)",
                 [archive, stage, contract, shard],
             ).fetchall()
         return {shard: (fingerprint, json.loads(facts)) for shard, fingerprint, facts in rows}
@@ -141,12 +142,4 @@ class Ledger:
             connection.execute(
                 "INSERT OR REPLACE INTO stages VALUES (?,?,?,?,?,?)",
                 [archive, stage, contract, shard, fingerprint, json.dumps(facts)],
-            )
-
-    def forget_stage(self, archive: str, stage: str, contract: str, shards: Sequence[str]) -> None:
-        """Drop what was noted of shards whose files are gone."""
-        with self._writing() as connection:
-            connection.executemany(
-                "DELETE FROM stages WHERE archive = ? AND stage = ? AND contract = ? AND shard = ?",
-                [(archive, stage, contract, shard) for shard in shards],
             )

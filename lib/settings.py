@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The three places that Dinolake writes to; nothing outside them is written (caches and installs aside)."""
+    """The three places that Dinolake writes to; it writes nowhere else (caches and installs aside)."""
 
     catalog: Path
     lake: str

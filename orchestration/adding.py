@@ -43,8 +43,8 @@ def add_archive_entry(
         kind="video",
         root=str(root.expanduser().absolute()) if root else None,
         dataset=dataset,
-        frames=FramesConfig(per_second=per_second),  # type: ignore[call-arg]
-        embedding=EmbeddingConfig(backbone=backbone),  # type: ignore[call-arg]
+        frames=FramesConfig(per_second=per_second),
+        embedding=EmbeddingConfig(backbone=backbone),
     )
     path = read_settings().catalog
     add_archive(path, entry)

@@ -1,4 +1,7 @@
-"""The command line. Messages go to standard error; standard output has results, or one JSON document with --json."""
+"""The command line.
+
+Messages go to standard error; standard output has results, or one JSON document with --json.
+"""
 
 import json
 import os
@@ -56,7 +59,6 @@ def main() -> None:
         what = f"dinolake: this is a bug in Dinolake ({type(error).__name__}: {error})."
         _err.print(f"{what} DINOLAKE_TRACEBACK=1 shows where.", markup=False, soft_wrap=True)
         raise SystemExit(1) from None
-
 
 
 def _say(line: str) -> None:
@@ -235,8 +237,9 @@ def embed(
 ) -> None:
     """Embed any pictures and videos into one Parquet file.
 
-    Backbone specs: efficientnet_lite0 (packaged, not DINOv3) · timm:vit_small_patch16_dinov3.lvd1689m (any DINOv3
-    name of timm) · hf:FOLDER (a Hugging Face directory) · meta:FILE.pth (Meta's own checkpoint) · random:NAME.
+    Backbone specs: efficientnet_lite0 (packaged, not DINOv3) · timm:vit_small_patch16_dinov3.lvd1689m (any
+    DINOv3 name of timm) · hf:FOLDER (a Hugging Face directory) · meta:FILE.pth (Meta's own checkpoint) ·
+    random:NAME.
     """
     from orchestration.embedding import embed_paths
 

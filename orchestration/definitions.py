@@ -1,4 +1,7 @@
-"""The code location: `defs` and nothing else. The catalog is read when Dagster asks, not when this is imported."""
+"""The code location: `defs` and nothing else.
+
+The catalog is read when Dagster asks, not when this is imported.
+"""
 
 import os
 

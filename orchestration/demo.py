@@ -1,4 +1,4 @@
-"""What `make demo` shows: the whole video line on real videos, with answers that can be checked against the truth."""
+"""What `make demo` shows: the whole video line on real videos, with answers to check against the truth."""
 
 import io
 import time
@@ -78,14 +78,17 @@ def _search_by_picture(work: Work, folder: Path, say: Callable[[str], None]) -> 
     found = answer(work.archive, work.lake, Request(query, None, None, 5), sheet=sheet)
     say(f"\nSearch by picture: {query}")
     say(f"  ({item} at {second:.1f} s, its middle cut out, mirrored, darkened, saved as a poor JPEG)")
-    _tell_hits(work, found, say)
-    say(f"  to look at: {sheet} and {_contact_sheet(work, found, query.read_bytes(), folder / 'hits_by_picture.png')}")
+    _tell_hits(found, say)
+    picture = _contact_sheet(work, found, query.read_bytes(), folder / "hits_by_picture.png")
+    say(f"  to look at: {sheet} and {picture}")
 
 
 def _search_by_clip(work: Work, folder: Path, say: Callable[[str], None]) -> None:
     from lib.media.encode import cut_clip
 
-    film = next(i for shard in work.prints.shards for i in work.rows("items", shard).to_pylist() if i["segments"])
+    film = next(
+        i for shard in work.prints.shards for i in work.rows("items", shard).to_pylist() if i["segments"]
+    )
     piece = film["segments"][len(film["segments"]) // 2]
     query = folder / "query.mp4"
     cut_clip(work.root / film["path"], piece["start_s"], piece["end_s"], query)
@@ -96,11 +99,11 @@ def _search_by_clip(work: Work, folder: Path, say: Callable[[str], None]) -> Non
         f"  (the film from {piece['start_s']:.1f} to {piece['end_s']:.1f} s, which was taken from "
         f"{piece['copy_of']} at {piece['copy_start_s']:.1f} s: both are right)"
     )
-    _tell_hits(work, found, say)
+    _tell_hits(found, say)
     say(f"  to look at: {sheet}")
 
 
-def _tell_hits(work: Work, found: Answer, say: Callable[[str], None]) -> None:
+def _tell_hits(found: Answer, say: Callable[[str], None]) -> None:
     for hit in found.hits:
         say(f"  {hit.rank}. {hit.item:22} {hit.start_s:5.1f} – {hit.end_s:5.1f} s   score {hit.score:.3f}")
 
@@ -128,9 +131,9 @@ def _sum_up(work: Work, folder: Path, say: Callable[[str], None]) -> None:
             film, out, method="kts", budget=0.3, clips=5, clip_seconds=2.0,
             backbone=work.archive.embedding.backbone, per_second=4.0, say=lambda line: None,
         )  # fmt: skip
-        say(f"\nSummary of {film.name}: {made.document['summary_s']:.1f} of {made.document['duration_s']:.1f} s")
+        shown_s, duration_s = made.document["summary_s"], made.document["duration_s"]
+        say(f"\nSummary of {film.name}: {shown_s:.1f} of {duration_s:.1f} s")
     else:
         say(f"\nSummary of {film.name}, as it stood:")
     for path in (out, out.with_name("film_summary_storyboard.jpg"), out.with_suffix(".json")):
         say(f"  {path}")
-

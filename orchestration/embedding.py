@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.errors import DinolakeError, UnreadableMediaError, UsageError
+from lib.errors import DinolakeError, UsageError
 
 PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"])
-_ROWS = 512
 
 
 @dataclass(slots=True)
@@ -104,7 +103,6 @@ def _pictures(
     files: Iterator[Path], sampling: Any, seen: list[tuple[str, float | None]], made: Embedded
 ) -> Iterator[np.ndarray]:
     from lib.media.image import read_image
-
     from lib.media.video import sample_video
 
     for file in files:
@@ -121,8 +119,6 @@ def _pictures(
                     yield frame.rgb
                 if stream.note:
                     made.refused[str(file)] = stream.note
-        except UnreadableMediaError as error:
-            made.refused[str(file)] = str(error)
         except DinolakeError as error:
             made.refused[str(file)] = str(error)
         made.files += len(seen) + made.vectors > before

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import dagster as dg
+from filelock import FileLock
 
 from lib.lake import write_whole
 from lib.settings import read_settings
@@ -26,6 +27,9 @@ def prepare_home() -> Path:
     if not (home / "dagster.yaml").exists():
         write_whole(home / "dagster.yaml", _CONFIG)
     os.environ["DAGSTER_HOME"] = str(home)
+    # Two processes that open a new SQLite storage at once trip over each other's CREATE TABLE.
+    with FileLock(home / ".opening.lock"), dg.DagsterInstance.get() as instance:
+        instance.get_runs(limit=1)
     return home
 
 

@@ -8,25 +8,29 @@ from lib.compute import RayCompute
 from lib.lake import Lake
 
 
-class LakeResource(dg.ConfigurableResource):
+class LakeResource(dg.ConfigurableResource[Lake]):
     """The lake."""
 
     root: str = Field(description="Folder of the lake; DINOLAKE_LAKE sets it.")
 
-    def create_resource(self, context: InitResourceContext) -> Lake:  # type: ignore[override]
+    def create_resource(self, context: InitResourceContext) -> Lake:
         """Open it; an empty folder is an empty lake."""
         return Lake(self.root)
 
 
-class RayResource(dg.ConfigurableResource):
+class RayResource(dg.ConfigurableResource[RayCompute]):
     """Ray: an existing cluster by its address, or a local one that lives as long as the step."""
 
     address: str | None = Field(
-        None, description="host:port of a Ray cluster; RAY_ADDRESS sets it. Empty: a local one."
+        default=None, description="host:port of a Ray cluster; RAY_ADDRESS sets it. Empty: a local one."
     )
-    workers: int | None = Field(None, description="Actors; empty: one a GPU, else one for each 8 CPUs.")
-    cpus_each: int | None = Field(None, description="CPUs an actor may use; empty: shared out evenly.")
+    workers: int | None = Field(
+        default=None, description="Actors; empty: one a GPU, else one for each 8 CPUs."
+    )
+    cpus_each: int | None = Field(
+        default=None, description="CPUs an actor may use; empty: shared out evenly."
+    )
 
-    def create_resource(self, context: InitResourceContext) -> RayCompute:  # type: ignore[override]
+    def create_resource(self, context: InitResourceContext) -> RayCompute:
         """Nothing is started until there is work."""
         return RayCompute(self.address or None, self.workers, self.cpus_each)

@@ -53,8 +53,8 @@ class RunOutcome:
 
 
 def run_archive(
-    archive: Archive, lake: Lake, *, until: str | None = None, accept_empty: bool = False, refit: bool = False,
-    say: Callable[[str], None],
+    archive: Archive, lake: Lake, *, until: str | None = None, accept_empty: bool = False,
+    refit: bool = False, say: Callable[[str], None],
 ) -> RunOutcome:  # fmt: skip
     """Make what is missing or stale of an archive, up to a stage.
 
@@ -191,7 +191,7 @@ class _Runner:
             counted.seconds = round(counted.seconds + float(metadata["seconds"].value), 3)  # type: ignore[arg-type]
             if "reasons" in metadata:
                 for record in metadata["reasons"].records:  # type: ignore[attr-defined]
-                    self._outcome.reasons[str(record["file"])] = str(record["reason"])
+                    self._outcome.reasons[str(record.data["file"])] = str(record.data["reason"])
         for evaluation in result.get_asset_check_evaluations():
             if not evaluation.passed:
                 name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
@@ -224,9 +224,9 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
                 while cause.cause is not None:
                     cause = cause.cause
                 reasons.append(cause.message.strip().split(": ", 1)[-1])
-    for evaluation in result.get_asset_check_evaluations():
-        if not evaluation.passed and evaluation.blocking:
-            reasons.append(
-                f"check {evaluation.check_name} of {evaluation.asset_key.to_user_string()}: {evaluation.description}"
-            )
+    reasons.extend(
+        f"check {found.check_name} of {found.asset_key.to_user_string()}: {found.description}"
+        for found in result.get_asset_check_evaluations()
+        if not found.passed and found.blocking
+    )
     return " ".join(reasons) or f"the run {result.run_id} failed; `make dev` shows it in the Dagster UI."

@@ -67,7 +67,6 @@ def answer(
 
 def _query(work: Work, searcher: "Searcher", request: Request) -> "tuple[Query, bytes | None]":
     from lib.media.image import jpeg_bytes, read_image
-
     from lib.search.query import Query
 
     if request.item is not None:

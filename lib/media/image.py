@@ -16,7 +16,7 @@ from lib.errors import UnreadableMediaError
 from lib.media.source import open_regular
 
 # Not among them: EPS and WMF, for which PIL starts other programs.
-FORMATS = ["JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "ICO", "QOI"]
+FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "TGA", "ICO", "QOI"]
 PIXEL_LIMIT = 8192 * 8192
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, ArithmeticError, LookupError, struct.error, zlib.error)
 
@@ -39,7 +39,8 @@ def read_image(path: Path | str) -> np.ndarray:
     with open_regular(path) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata, and of large pictures, which have a limit here
         try:
-            with Image.open(file, formats=FORMATS) as picture:
+            Image.init()
+            with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
                 if picture.width * picture.height > PIXEL_LIMIT:
                     raise _too_large(f"{picture.width} x {picture.height}")
                 return np.asarray(_as_rgb(_upright(picture)))

@@ -1,9 +1,7 @@
 """Cosine search over stored embeddings, for all lines. The only module that imports faiss."""
 
 import dataclasses
-import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,19 +13,12 @@ from lib.search import saved
 from lib.search.kinds import IndexKind, choose_kind, default_memory_bytes, is_outgrown, kind_named
 from lib.search.recall import RecallCheck
 from lib.search.store import Hits as Hits
-from lib.search.store import VectorStore, best
+from lib.search.store import VectorStore
 
 # So few candidates are compared one by one: exact, and faster than any way through the lists.
 EXACT_CANDIDATES = 10_000
-# nprobe under a filter that lets a share s through is 256 / sqrt(s): .993 recall even where the filter goes
-# with the clusters, where HNSW and stopping after enough allowed hits both broke down.
-FILTERED_NPROBE = 256
-# nprobe grows by 5 x the share of removed rows: with a fifth gone, by whole clusters, .991 recall instead of .975.
-REMOVED_NPROBE = 5
 TRAINING_ROWS_A_LIST = 64
 REBUILD_REMOVED_SHARE = 0.2
-# Candidates rescored at a time: a few hundred MB of float32 at the widest vectors.
-RESCORED_ROWS = 16_384
 _VERSIONS = {"faiss": faiss.__version__, "numpy": np.__version__}
 _VECTORS, _CODES, _REMOVED = "vectors.npy", "codes.faiss", "removed.npy"
 
@@ -174,25 +165,21 @@ class VectorIndex:
         mask = self._mask(allowed)
         candidates = self.rows if mask is None else int(np.count_nonzero(mask))
         width = min(k, candidates)
-        nprobe = self.kind.nprobe
-        if allowed is not None and mask is not None:
-            if not candidates or (self.kind.lists and candidates <= EXACT_CANDIDATES):
-                return self.store.nearest(queries, width, np.flatnonzero(mask))
-            nprobe = max(nprobe, math.ceil(FILTERED_NPROBE / math.sqrt(candidates / self.rows)))
-        else:
-            nprobe = math.ceil(nprobe * (1 + REMOVED_NPROBE * (1 - candidates / self.rows)))
+        is_narrow = allowed is not None and self.kind.lists > 0 and candidates <= EXACT_CANDIDATES
+        if mask is not None and (is_narrow or not candidates):
+            return self._among(queries, width, np.flatnonzero(mask))
+        nprobe, refine = self.kind.effort(candidates / self.rows, is_filtered=allowed is not None)
         # FAISS wants the bits of a byte lowest first, where numpy packs them highest first.
         selector = None if mask is None else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        refine = self.kind.refine if mask is None else max(self.kind.refine, self.kind.filtered_refine)
         fetch = min(candidates, width * refine)
-        step = max(1, RESCORED_ROWS // fetch)
-        found = [
-            self._refined(queries[first : first + step], width, fetch, nprobe, selector)
-            for first in range(0, max(1, len(queries)), step)
-        ]
-        return Hits(
-            np.concatenate([hits.ids for hits in found]), np.concatenate([hits.scores for hits in found])
-        )
+        params = _parameters(self.kind, nprobe, selector)
+        ids = _find(self._codes, queries, fetch, params)
+        short = np.flatnonzero((ids[:, :width] < 0).any(axis=1))
+        if short.size:  # the lists that were read held too few allowed rows
+            ids[short] = _find(
+                self._codes, queries[short], fetch, _parameters(self.kind, self.kind.lists, selector)
+            )
+        return self.store.rescored(queries, ids, width)
 
     def search_exactly(self, queries: np.ndarray, *, k: int) -> Hits:
         """What `search` would find if it missed nothing: a slow scan of every vector, to measure against."""
@@ -270,25 +257,15 @@ class VectorIndex:
         lasting = {name: record for name, record in files.items() if name != _REMOVED}
         self._kept = {name: saved.KeptFile.of(folder / name, record) for name, record in lasting.items()}
 
-    def _refined(self, queries: np.ndarray, width: int, fetch: int, nprobe: int, selector: Any) -> Hits:
-        """Candidates by their codes, then the best of them by their vectors."""
-        ids = self._candidates(queries, fetch, nprobe, selector)
-        short = np.flatnonzero((ids[:, :width] < 0).any(axis=1))
-        if short.size:  # the lists read held too few allowed rows
-            ids[short] = self._candidates(queries[short], fetch, self.kind.lists, selector)
-        scores = (self.store.take(np.maximum(ids, 0)) @ queries[:, :, None])[:, :, 0]
-        scores[ids < 0] = -np.inf
-        return best(ids, scores, width)
-
-    def _candidates(self, queries: np.ndarray, fetch: int, nprobe: int, selector: Any) -> np.ndarray:
-        if self.kind.lists:
-            params = faiss.SearchParametersIVF(nprobe=min(nprobe, self.kind.lists), sel=selector)
-        else:
-            params = faiss.SearchParameters(sel=selector)
-        # One query is no quicker on more threads, and 2 to 3 times slower where they wait for a busy core.
-        with _threads(1 if len(queries) == 1 else None):
-            _, ids = self._codes.search(queries, fetch, params=params)
-        return np.asarray(ids)  # -1 for what FAISS didn't find
+    def _among(self, queries: np.ndarray, width: int, rows: np.ndarray) -> Hits:
+        """The nearest of a few rows, each of them looked at."""
+        if not rows.size:
+            return Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
+        exact = kind_named("exact", len(rows), self.dim)
+        codes = _untrained(exact, self.dim)
+        codes.add_sa_codes(self.store.raw(rows).view(np.uint8))
+        ids = _find(codes, queries, min(len(rows), width * exact.refine), None)
+        return self.store.rescored(queries, rows[ids], width)
 
     def _mask(self, allowed: np.ndarray | None) -> np.ndarray | None:
         """The rows that may be found; None for all."""
@@ -305,17 +282,6 @@ class VectorIndex:
         if not self.alive:
             raise IndexTooSmallError("The index is empty: it never had a vector, or all were removed.")
         return self.store.checked_queries(queries)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads for FAISS in the calling thread; the number before it comes back."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
 
 
 def _untrained(kind: IndexKind, dim: int) -> Any:
@@ -346,3 +312,20 @@ def _feed(codes: Any, kind: IndexKind, store: VectorStore, first: int = 0) -> No
         # The codes of SQfp16 are the float16 numbers themselves.
         for raw in store.raw_blocks(first):
             codes.add_sa_codes(np.ascontiguousarray(raw).view(np.uint8))
+
+
+def _parameters(kind: IndexKind, nprobe: int, selector: Any) -> Any:
+    if kind.lists:
+        return faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
+    return faiss.SearchParameters(sel=selector)
+
+
+def _find(codes: Any, queries: np.ndarray, count: int, params: Any) -> np.ndarray:
+    """Row numbers by the codes alone, -1 for what FAISS didn't find."""
+    before = faiss.omp_get_max_threads()
+    # One query is no quicker on more threads, and 2 to 3 times slower where they wait for a busy core.
+    faiss.omp_set_num_threads(1 if len(queries) == 1 else before)
+    try:
+        return np.asarray(codes.search(queries, count, params=params)[1])
+    finally:
+        faiss.omp_set_num_threads(before)

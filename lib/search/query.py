@@ -1,7 +1,7 @@
 """Answers to queries: a picture, a clip or a stored item in; moments out.
 
-The index proposes windows; late interaction decides: a window's score is the best cosine among its own frames, so a
-moment isn't lost in its window's mean.
+The index proposes windows; late interaction decides: a window's score is the best cosine among its own
+frames, so a moment isn't lost in its window's mean.
 """
 
 from collections.abc import Sequence
@@ -66,8 +66,8 @@ class Searcher:
             if others:
                 raise ContractMismatchError(
                     f"archive {name!r} was indexed under {', '.join(others)}, but its catalog entry asks for "
-                    f"{work.contract.id}; vectors of two contracts can't be compared. `dinolake run {name}` indexes it "
-                    "under the new one, or set `backbone` back."
+                    f"{work.contract.id}; vectors of two contracts can't be compared. `dinolake run {name}` "
+                    "indexes it under the new one, or set `backbone` back."
                 )
             raise IndexMissingError(
                 f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
@@ -143,7 +143,7 @@ class Searcher:
 
     def _moments(self, query: Query, rows: np.ndarray, k: int) -> list[Hit]:
         candidates = self._rows.take(pa.array(rows)).to_pylist()
-        frames = {}
+        frames: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for shard in sorted({row["shard"] for row in candidates}):
             wanted = sorted({row["item"] for row in candidates if row["shard"] == shard})
             frames |= self._frames_by_item(shard, wanted)
@@ -181,7 +181,7 @@ class Searcher:
             ) from error
 
     def windows_at(self, places: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
-        """How many windows hold any of each list's places (with `item` and `t_s`), and how many there are in all."""
+        """How many windows hold any of each list's places (`item` and `t_s`), and how many there are."""
         starts, ends = (self._rows.column(name).to_numpy() for name in ("start_s", "end_s"))
         counts = []
         for each in places:

@@ -75,16 +75,18 @@ class VectorStore:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Unit float32 vectors of these rows, whatever the shape they are asked in: (..., dim)."""
-        flat = rows.ravel()
+        return _scaled(self.raw(rows.ravel()).astype(np.float32)).reshape(*rows.shape, self.dim)
+
+    def raw(self, rows: np.ndarray) -> np.ndarray:
+        """The float16 numbers of these rows, as they lie: (rows, dim)."""
         if len(self._parts) == 1:
-            vectors = self._parts[0][flat].astype(np.float32)
-        else:
-            vectors = np.empty((len(flat), self.dim), np.float32)
-            owner = np.searchsorted(self._starts, flat, side="right") - 1
-            for part in np.unique(owner):
-                mine = owner == part
-                vectors[mine] = self._parts[part][flat[mine] - self._starts[part]]
-        return _scaled(vectors).reshape(*rows.shape, self.dim)
+            return np.take(self._parts[0], rows, axis=0)
+        vectors = np.empty((len(rows), self.dim), np.float16)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for part in np.unique(owner):
+            mine = owner == part
+            vectors[mine] = self._parts[part][rows[mine] - self._starts[part]]
+        return vectors
 
     def raw_blocks(self, start: int = 0) -> Iterator[np.ndarray]:
         """The float16 rows as they lie, from `start` on, some thousands at a time."""
@@ -146,6 +148,22 @@ class VectorStore:
             scores = np.hstack([hits.scores, queries @ vectors.T])
             hits = best(np.hstack([hits.ids, np.broadcast_to(ids, (len(queries), len(ids)))]), scores, k)
         return hits
+
+    def rescored(self, queries: np.ndarray, ids: np.ndarray, k: int) -> Hits:
+        """The k best of each query's candidates, by their exact cosines.
+
+        Args:
+            queries: Unit float32, (queries, dim).
+            ids: (queries, candidates), at least k of a row's own; -1 stands for none.
+            k: Matches a query.
+        """
+        scores = np.empty(ids.shape, np.float32)
+        step = max(1, BLOCK_ROWS // ids.shape[1])
+        for first in range(0, len(queries), step):
+            part = slice(first, first + step)
+            scores[part] = (self.take(np.maximum(ids[part], 0)) @ queries[part, :, None])[:, :, 0]
+        scores[ids < 0] = -np.inf
+        return best(ids, scores, k)
 
     def write(self, path: Path) -> None:
         """Write all rows as one .npy file."""

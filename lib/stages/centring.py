@@ -1,7 +1,7 @@
 """centring: the mean frame vector of an archive, fitted once from its training side.
 
-A fitted artifact: new data doesn't move it, so that old clips stay comparable with new ones. Deleting its file, or
-`dinolake run ARCHIVE --refit`, fits it again, and everything that uses it follows.
+A fitted artifact: new data doesn't move it, so that old clips stay comparable with new ones. Deleting its
+file, or `dinolake run ARCHIVE --refit`, fits it again, and everything that uses it follows.
 """
 
 import numpy as np
@@ -17,7 +17,8 @@ def frame_features(cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
     """A frame's search feature before centring: CLS and mean patch, each of unit length, side by side.
 
     Args:
-        cls: (n, D). patch_mean: (n, P).
+        cls: (n, D).
+        patch_mean: (n, P).
 
     Returns:
         (n, D + P) float32.
@@ -41,9 +42,8 @@ def make_centring(work: Work, *, refit: bool = False) -> Facts:
             [("mean", schemas.vector32(len(mean))), ("frames", pa.int64()), ("is_train_only", pa.bool_())]
         )
         with work.lake.writing(place, schema, mark) as writer:
-            writer.write({
-                "mean": vectors_column(mean[None], dtype=np.float32), "frames": [frames], "is_train_only": [train_only],
-            })  # fmt: skip
+            column = vectors_column(mean[None], dtype=np.float32)
+            writer.write({"mean": column, "frames": [frames], "is_train_only": [train_only]})
             writer.facts.made = 1
             writer.facts.notes = {"frames": frames, "is_train_only": train_only}
         return writer.facts
@@ -51,7 +51,8 @@ def make_centring(work: Work, *, refit: bool = False) -> Facts:
 
 def read_centre(work: Work) -> np.ndarray:
     """The fitted mean, (D + P,) float32."""
-    return vectors_of(work.rows("centring", WHOLE), "mean")[0]
+    centre: np.ndarray = vectors_of(work.rows("centring", WHOLE), "mean")[0]
+    return centre
 
 
 def _sum(work: Work) -> tuple[np.ndarray, int, bool]:
@@ -80,8 +81,8 @@ def centred(features: np.ndarray, centre: np.ndarray) -> np.ndarray:
 def read_shard_features(work: Work, shard: str, *, is_centred: bool = True) -> tuple[pa.Table, np.ndarray]:
     """A shard's frames (sample, item, t_s) and their unit features, (n, d) float32.
 
-    Centred for search and for likeness over the archive; not for shots within one video, where taking off the mean
-    magnifies noise (a street scene of one shot fell into fifteen).
+    Centred for search and for likeness over the archive; not for shots within one video, where taking off the
+    mean magnifies noise (a street scene of one shot fell into fifteen).
     """
     table = work.rows("frame_embeddings", shard, ["sample", "item", "t_s", "cls", "patch_mean"])
     features = frame_features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))

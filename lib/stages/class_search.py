@@ -1,8 +1,8 @@
 """Class search, for archives with labels: does a video, or a labelled stretch of one, find its like?
 
-With splits, as the protocols say: queries are the test side, the gallery is the training side. Without, every video
-is a query against all others. Untrimmed videos (those with labelled segments) stand in the gallery as windows, and a
-hit is a window that overlaps a segment of the class.
+With splits, as the protocols say: queries are the test side, the gallery is the training side. Without, every
+video is a query against all others. Untrimmed videos (those with labelled segments) stand in the gallery as
+windows, and a hit is a window that overlaps a segment of the class.
 """
 
 from collections.abc import Iterator
@@ -139,7 +139,8 @@ def _gallery(
 
 
 def _unit(
-    item: str, start_s: float, end_s: float, labels: set[str], times_s: np.ndarray, ours: np.ndarray, naive: np.ndarray
+    item: str, start_s: float, end_s: float, labels: set[str],
+    times_s: np.ndarray, ours: np.ndarray, naive: np.ndarray,
 ) -> _Unit | None:  # fmt: skip
     inside = (times_s >= start_s) & (times_s <= end_s)
     if not inside.any():

@@ -1,7 +1,8 @@
 """clip_index: the windows of all shards in one FAISS index, published only when its recall is good.
 
-`all.parquet` says which row of the index is which clip, and its footer names the index's folder: moving that one file
-into place publishes both. Shards whose clips didn't change are not read again; new rows are added, old ones marked.
+`all.parquet` says which row of the index is which clip, and its footer names the index's folder: moving that
+one file into place publishes both. Shards whose clips didn't change are not read again; new rows are added,
+old ones marked.
 """
 
 import shutil
@@ -118,7 +119,7 @@ class _Update:
         gone = np.array(self._old.column("is_gone").to_pylist(), bool)
         standing = np.flatnonzero(np.isin(shards, sorted(changed)) & ~gone)
         names = self._old.column("clip").to_pylist()
-        before = {names[row]: row for row in standing}
+        before = {names[row]: row for row in standing.tolist()}
         added: list[pa.Table] = []
         kept: set[int] = set()
         for shard in sorted(changed & set(self._wanted)):

@@ -1,5 +1,7 @@
 """clips: windows of a few seconds and whole videos, as the mean of centred unit frame vectors."""
 
+from typing import Any
+
 import numpy as np
 
 from lib import schemas
@@ -35,7 +37,7 @@ def make_clips(work: Work, shard: str) -> Facts:
 
 
 def windows(duration_s: float, config: ClipsConfig) -> list[tuple[float, float]]:
-    """Start and end of the windows over a video; the last one ends with the video, and none is much shorter."""
+    """Start and end of a video's windows; the last one ends with the video, and none is much shorter."""
     if duration_s <= config.length_s:
         return [(0.0, duration_s)]
     starts = np.arange(0.0, duration_s - config.length_s, config.stride_s).tolist()
@@ -46,7 +48,7 @@ def windows(duration_s: float, config: ClipsConfig) -> list[tuple[float, float]]
 
 def cut(
     item: str, times_s: np.ndarray, features: np.ndarray, *, duration_s: float, config: ClipsConfig
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The clip rows of one video.
 
     Args:

@@ -88,10 +88,7 @@ class FrameWorker:
             reader = sample_video(task.path, task.sampling, limit_s=task.limit_s)
         seen: deque[tuple[float, int, bytes, bool]] = deque()
         frames = _noting(reader, task, seen)
-        if self._embedder is None:
-            chunks = _plain(frames, seen)
-        else:
-            chunks = _embedded(self._embedder, frames, seen)
+        chunks = _plain(frames, seen) if self._embedder is None else _embedded(self._embedder, frames, seen)
         last = FrameChunk()
         for chunk in chunks:
             chunk.runtime = self._embedder.runtime_name if self._embedder else ""

@@ -1,7 +1,7 @@
 """frames and frame_embeddings: one decode feeds both; a second contract reuses the sampling.
 
-The two files are written in one pass when both are missing. A frame's `sample_hash` is its video's content hash and
-its timestamp: where that stands in the former file under the same contract, the vector is kept.
+The two files are written in one pass when both are missing. A frame's `sample_hash` is its video's content
+hash and its timestamp: where that stands in the former file under the same contract, the vector is kept.
 """
 
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ class _Making:
                     work.lake.writing(work.place(name, shard), schema[name], work.prints.of(name, shard))
                 )
                 # Embeddings are moved into place before frames: the inner block ends first. Frames without
-                # vectors are harmless, and so are vectors without frames: both are found again by sample hash.
+                # vectors are harmless, and so are vectors without frames: their sample hash finds both again.
                 for name in self._missing
             }
             self._fill(compute, writers)

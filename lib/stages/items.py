@@ -49,8 +49,8 @@ def _row(work: Work, item: LedgerItem, known: dict[str, Any] | None) -> tuple[di
     row: dict[str, Any] = dict.fromkeys(_FACTS)
     row |= {
         "item": item.item, "path": item.path, "content_hash": item.content_hash, "bytes": item.bytes,
-        "label": item.label, "split": item.split, "segments": json.loads(item.segments), "removed": item.removed,
-        "verdict": item.reason or OK, "note": "",
+        "label": item.label, "split": item.split, "segments": json.loads(item.segments),
+        "removed": item.removed, "verdict": item.reason or OK, "note": "",
     }  # fmt: skip
     if item.reason or not item.content_hash:
         return row, True

@@ -1,7 +1,7 @@
 """The video line's stages: what stands above each, and what enters its fingerprint.
 
-A fingerprint is computed from the ledger and the catalog alone, without opening a file: that is how a plan for a
-thousand shards takes seconds, and how a killed run knows what it had finished.
+A fingerprint is computed from the ledger and the catalog alone, without opening a file: that is how a plan
+for a thousand shards takes seconds, and how a killed run knows what it had finished.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ def place_of(archive: Archive, contract: Contract, name: str, shard: str = WHOLE
 
 
 class Fingerprints:
-    """The fingerprints that an archive's shards ought to have, given its items, catalog entry and contract."""
+    """The fingerprints that an archive's shards should have, given its items, catalog entry and contract."""
 
     def __init__(self, lake: Lake, archive: Archive, contract: Contract):
         self._lake, self._archive, self._contract = lake, archive, contract

@@ -1,4 +1,4 @@
-"""How every stage makes a shard: under its lock, only when its fingerprint doesn't stand, whole or not at all."""
+"""How a stage makes a shard: under its lock, only if its fingerprint doesn't stand, whole or not at all."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Moment search, for any archive: stored frames, spoiled, must find the moment that they were taken from.
 
-A query is a frame of the archive with its middle 70 % cut out, mirrored, darkened and saved as a poor JPEG. The
-answer is right when a hit holds that second of that video, or of a known copy of it.
+A query is a frame of the archive with its middle 70 % cut out, mirrored, darkened and saved as a poor JPEG.
+The answer is right when a hit holds that second of that video, or of a known copy of it.
 """
 
 import io
@@ -54,7 +54,7 @@ class MomentSearch:
 
 
 def measure_moment_search(work: Work, *, seed: int = 0) -> MomentSearch | None:
-    """Ask for up to `QUERIES` spoiled frames, drawn over all videos; None where there is nothing to ask for."""
+    """Ask for up to `QUERIES` spoiled frames, drawn over all videos; None if there is nothing to ask for."""
     from lib.embedding.embed import Embedder
 
     chosen = _choose(work, seed)
@@ -112,7 +112,7 @@ def spoil(rgb: np.ndarray) -> tuple[bytes, np.ndarray]:
 
 
 def _choose(work: Work, seed: int) -> dict[str, list[tuple[str, list[tuple[float, int]]]]]:
-    """Frames to ask for: shard -> (item, [(t_s, pts)]); videos in turn, so that long ones don't crowd out short."""
+    """Frames to ask for: shard -> (item, [(t_s, pts)]); as many of each video, whatever its length."""
     frames: dict[tuple[str, str], list[tuple[float, int]]] = {}
     for shard in work.prints.shards:
         table = work.rows("frames", shard, ["item", "t_s", "pts"])

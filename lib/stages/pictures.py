@@ -1,4 +1,4 @@
-"""Pictures of what a stage made: contact sheets of frames, of summaries, of queries with their answers. PNG bytes."""
+"""Pictures of what a stage made, as PNG: contact sheets of frames, summaries, queries with their answers."""
 
 import io
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What every report stage shares: a folder with report.json and report.html, and the fingerprint it was made for."""
+"""What report stages share: a folder of report.json and report.html, and the fingerprint it was made for."""
 
 import json
 import time

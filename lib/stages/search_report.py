@@ -1,4 +1,4 @@
-"""search_report: how well moments and classes are found; chance, the naive method and ours, on the same vectors."""
+"""search_report: how well moments and classes are found: chance, naive and ours, on the same vectors."""
 
 from datetime import UTC, datetime
 
@@ -80,8 +80,8 @@ def _moment_section(work: Work, found: MomentSearch) -> Section:
         ours = np.array([a.moment_rank < k for a in asked], float)
         metrics.append(
             Metric(
-                "moment search", f"R@{k}", found.moment_chance.chance(k), None, float(ours.mean()), len(asked),
-                note="naive finds whole videos, not moments",
+                "moment search", f"R@{k}", found.moment_chance.chance(k), None, float(ours.mean()),
+                len(asked), note="naive finds whole videos, not moments",
             )
         )  # fmt: skip
     for k in (k for k in _KS if k < found.videos):
@@ -89,15 +89,15 @@ def _moment_section(work: Work, found: MomentSearch) -> Section:
         naive = np.array([a.naive_video_rank < k for a in asked], float)
         metrics.append(
             Metric(
-                "video search", f"R@{k}", found.video_chance.chance(k), float(naive.mean()), float(ours.mean()),
-                len(asked), gain_interval=paired_interval(ours, naive),
+                "video search", f"R@{k}", found.video_chance.chance(k), float(naive.mean()),
+                float(ours.mean()), len(asked), gain_interval=paired_interval(ours, naive),
             )
         )  # fmt: skip
     return Section(
         "Finding a moment by a picture",
-        lead=f"{len(asked)} stored frames, each cut to its middle 70 %, mirrored, darkened and saved as a poor JPEG, "
-        "must find the second they came from (or a known copy of it). Moment: a hit holds that second. "
-        "Video: a hit lies in that video.",
+        lead=f"{len(asked)} stored frames, each cut to its middle 70 %, mirrored, darkened and saved as a "
+        "poor JPEG, must find the second they came from (or a known copy of it). "
+        "Moment: a hit holds that second. Video: a hit lies in that video.",
         metrics=metrics,
         naive=_NAIVE,
         ours=_OURS,
@@ -122,7 +122,7 @@ def _pictures(work: Work, asked: list[Asked]) -> list[Picture]:
 def _table(asked: list[Asked]) -> Table:
     rows = [
         (a.truth.item, a.truth.t_s, a.moment_rank + 1 if a.moment_rank < 99 else None,
-         a.hits[0].item if a.hits else "", a.hits[0].start_s if a.hits else None, a.hits[0].score if a.hits else None)
+         *((a.hits[0].item, a.hits[0].start_s, a.hits[0].score) if a.hits else ("", None, None)))
         for a in asked
     ]  # fmt: skip
     columns = ("taken from", "at s", "rank of the moment", "first hit", "from s", "score")
@@ -132,8 +132,9 @@ def _table(asked: list[Asked]) -> Table:
 def _class_section(found: ClassSearch) -> Section:
     metrics = [
         Metric(
-            "class search", f"R@{k}", found.ours.chance(k), found.naive.recall(k), found.ours.recall(k), found.queries,
-            gain_interval=paired_interval((found.ours.ranks < k).astype(float), (found.naive.ranks < k).astype(float)),
+            "class search", f"R@{k}", found.ours.chance(k), found.naive.recall(k), found.ours.recall(k),
+            found.queries,
+            gain_interval=paired_interval(found.ours.ranks < k, found.naive.ranks < k),
         )
         for k in _CLASS_KS
         if k <= found.gallery
@@ -144,8 +145,10 @@ def _class_section(found: ClassSearch) -> Section:
     hit = "a window that overlaps a segment of the class" if found.is_untrimmed else "a video of the class"
     return Section(
         "Finding the same class",
-        lead=f"{found.classes} classes, {found.queries} queries against {found.gallery}: {sides}; a hit is {hit}.",
+        lead=f"{found.classes} classes, {found.queries} queries against {found.gallery}: {sides}; "
+        f"a hit is {hit}.",
         metrics=metrics,
         naive=_NAIVE.replace("video", "video or segment"),
-        ours="CLS beside the mean patch, centred by the training side's mean, averaged over the stretch, cosine.",
+        ours="CLS beside the mean patch, centred by the training side's mean, averaged over the stretch, "
+        "cosine.",
     )

@@ -1,7 +1,7 @@
 """From a folder to items in shards: every file is accounted for, and an item never changes shard.
 
-`scan` looks, `register` decides under the ledger's lock. Content hashes are made here, so that everything after
-depends on what a file holds and not on when it was touched.
+`scan` looks, `register` decides under the ledger's lock. Content hashes are made here, so that everything
+after depends on what a file holds and not on when it was touched.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +83,7 @@ def scan(root: Path, suffixes: frozenset[str] = VIDEO_SUFFIXES) -> Iterator[Seen
     """Every file below a folder, in a stable order; what is no candidate carries its reason.
 
     Raises:
-        CatalogError: The root is no readable folder. (An unmounted disk must not look like a deleted archive.)
+        CatalogError: The root is no readable folder: an unmounted disk must not look like a deleted archive.
     """
     if not root.is_dir():
         raise CatalogError(
@@ -259,8 +259,8 @@ def _hash_or_reason(path: Path) -> tuple[str, str]:
 class _Placer:
     """Hands out item ids and shards: the last shard is filled, then the next is opened."""
 
-    def __init__(self, archive: Archive, known: Iterator[LedgerItem] | object):
-        items = list(known)  # type: ignore[call-overload]
+    def __init__(self, archive: Archive, known: Iterable[LedgerItem]):
+        items = list(known)
         self._archive = archive
         self._taken = {item.item for item in items}
         self._seq = max((item.seq for item in items), default=-1)

@@ -1,4 +1,4 @@
-"""summaries: for every video, its shots with their scores, a score for every frame, and the segments chosen."""
+"""summaries: for each video, its shots with their scores, a score for each frame, and the segments chosen."""
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ def make_summaries(work: Work, shard: str) -> Facts:
 def summarize(
     features: np.ndarray, times_s: np.ndarray, duration_s: float, *, config: SummaryConfig
 ) -> Summary:
-    """One video's summary by the configured method; features are (n, d) float32 of unit length, not centred."""
+    """One video's summary by the configured method; features: (n, d) float32 of unit length, not centred."""
     if config.method == "kmeans":
         return summarize_kmeans(
             features, times_s, duration_s, clips=config.clips, clip_seconds=config.clip_seconds

@@ -1,8 +1,8 @@
 """summary_report: how well summaries stand for their videos; chance, the original design's k-means, and ours.
 
-With users' annotations (TVSum, SumMe) the protocols' F, tau and rho. Without: what can be measured honestly, which is
-how much of a video is like something shown, and, where scenes are known, how many of them are seen and whether their
-cuts were found.
+With users' annotations (TVSum, SumMe) the protocols' F, tau and rho. Without: what can be measured honestly,
+which is how much of a video is like something shown, and, where scenes are known, how many of them are seen
+and whether their cuts were found.
 """
 
 from dataclasses import dataclass, field
@@ -31,6 +31,7 @@ from lib.stages.reporting import (
 )
 from lib.tasks.shots import find_shots, frame_edges
 from lib.tasks.summarize import (
+    Benchmark,
     Summary,
     agreement,
     random_agreement,
@@ -122,15 +123,18 @@ def _summed_up(work: Work, row: dict[str, Any]) -> _Video:
 
 
 def _measure(video: _Video) -> None:
-    """All three at one length: a summary that shows more of a video is like more of it, whatever its method."""
+    """All three at one length: what shows more of a video is like more of it, whatever its method."""
     shown_s = _length(video.ours.segments)
     clip_s = min(_CLIP_S, shown_s)
     share = shown_s / video.duration_s
     drawn = [
-        random_segments(video.duration_s, share=share, clip_seconds=clip_s, seed=seed) for seed in range(_RANDOM_TRIALS)
+        random_segments(video.duration_s, share=share, clip_seconds=clip_s, seed=seed)
+        for seed in range(_RANDOM_TRIALS)
     ]
     clips = max(1, round(shown_s / clip_s))
-    equal = summarize_kmeans(video.features, video.times_s, video.duration_s, clips=clips, clip_seconds=clip_s)
+    equal = summarize_kmeans(
+        video.features, video.times_s, video.duration_s, clips=clips, clip_seconds=clip_s
+    )
 
     def covered(segments: list[tuple[float, float]]) -> float:
         return coverage(video.features, shown_frames(video.times_s, segments))
@@ -165,12 +169,15 @@ def _measure(video: _Video) -> None:
 def _unannotated_section(work: Work, videos: list[_Video]) -> Section:
     metrics = []
     for name in dict.fromkeys(name for video in videos for name in video.figures):
-        rows = np.array([video.figures[name] for video in videos if name in video.figures])
-        chance, naive, ours = rows.mean(axis=0)
-        interval = paired_interval(rows[:, 2], rows[:, 1])
-        metrics.append(Metric("video summary", name, chance, naive, ours, len(rows), gain_interval=interval))
+        figures = np.array([video.figures[name] for video in videos if name in video.figures])
+        chance, naive, ours = figures.mean(axis=0)
+        interval = paired_interval(figures[:, 2], figures[:, 1])
+        metrics.append(
+            Metric("video summary", name, chance, naive, ours, len(figures), gain_interval=interval)
+        )
     rows = [
-        (v.item, v.duration_s, len(v.ours.shots), _length(v.ours.segments), _length(v.naive.segments)) for v in videos
+        (v.item, v.duration_s, len(v.ours.shots), _length(v.ours.segments), _length(v.naive.segments))
+        for v in videos
     ]
     columns = ("video", "seconds", "shots", "seconds shown, ours", "seconds shown by 5 clips of 2 s")
     table = Table("Every video", columns, rows)
@@ -179,7 +186,8 @@ def _unannotated_section(work: Work, videos: list[_Video]) -> Section:
         lead="Coverage: how like its nearest shown frame every frame of the video is (mean cosine). "
         "All three show as many seconds: clips drawn at random (mean of 20 draws), k-means, and ours.",
         metrics=metrics,
-        naive="The original design's k-means (seed 0) over clips of 2 s, with as many clips as make ours' length.",
+        naive="The original design's k-means (seed 0) over clips of 2 s, with as many clips as make "
+        "ours' length.",
         ours=f"{_OURS} Budget: {work.archive.summary.budget:.0%} of the video.",
         plots=[_plot(video) for video in _pictured(videos)],
         pictures=[_storyboard(work, video) for video in _pictured(videos)],
@@ -218,7 +226,7 @@ def _annotated_section(work: Work, videos: list[_Video]) -> Section | None:
     if known is None or known.read_user_scores is None or known.over_users is None:
         return None
     users = known.read_user_scores(work.root)
-    benchmark = "tvsum" if known.over_users == "mean" else "summe"
+    benchmark: Benchmark = "tvsum" if known.over_users == "mean" else "summe"
     rows = []
     for video in videos:
         scores = users.get(Path(video.path).stem)
@@ -233,17 +241,18 @@ def _annotated_section(work: Work, videos: list[_Video]) -> Section | None:
     if not rows:
         return None
     figures = np.array(rows)  # (videos, metrics, methods)
+    means = figures.mean(axis=0)
     metrics = [
         Metric(
-            "video summary, users", name, *figures[:, at].mean(axis=0).tolist(), len(figures),
+            "video summary, users", name, means[at, 0], means[at, 1], means[at, 2], len(figures),
             gain_interval=paired_interval(figures[:, at, 2], figures[:, at, 1]),
         )
         for at, name in enumerate(("F", "Kendall tau-b", "Spearman rho"))
     ]  # fmt: skip
     return Section(
         "Against the users' annotations",
-        lead=f"{known.title}: keyshots at 15 %, F over users by {known.over_users}. A random score reaches a high F "
-        "too, so F alone proves little: read tau and rho.",
+        lead=f"{known.title}: keyshots at 15 %, F over users by {known.over_users}. A random score "
+        "reaches a high F too, so F alone proves little: read tau and rho.",
         metrics=metrics,
         naive=_NAIVE + " Its frames are scored by nearness to their centre.",
         ours=_OURS,

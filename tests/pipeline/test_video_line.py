@@ -183,7 +183,7 @@ def test_another_backbone_is_a_second_contract_and_is_never_compared_with_the_fi
     stages = counts(place.run("frame_embeddings"))
     assert stages["frames"][0] == 0 and stages["frame_embeddings"][1] == 0 and stages["frame_embeddings"][0] > 0
     contracts = sorted(p.name.split("-")[0] for p in (place.lake / "talks" / "frame_embeddings").iterdir())
-    assert contracts == ["efficientnet_lite0", "vit_small_patch16_dinov3"]
+    assert contracts == ["efficientnet_lite0", "random_vit_small_patch16_dinov3"]
 
 
 def test_an_archive_without_an_index_says_what_to_do(place, first_run):

@@ -1,11 +1,13 @@
-"""The catalog: entries are written with their defaults, and what can't be right is refused with what to do."""
+"""The catalog: entries are written with their defaults; what can't be right is refused with what to do."""
 
 import pytest
 
 from lib.catalog import Archive, EmbeddingConfig, add_archive, read_catalog
 from lib.errors import CatalogError
 
-ENTRY = Archive(name="talks", kind="video", root="/videos", embedding=EmbeddingConfig(backbone="efficientnet_lite0"))
+ENTRY = Archive(
+    name="talks", kind="video", root="/videos", embedding=EmbeddingConfig(backbone="efficientnet_lite0")
+)
 
 
 def test_an_added_archive_is_read_back_the_same_with_its_defaults_in_the_file(tmp_path):
@@ -17,7 +19,9 @@ def test_an_added_archive_is_read_back_the_same_with_its_defaults_in_the_file(tm
 
 def test_adding_keeps_comments_and_other_entries(tmp_path):
     path = tmp_path / "catalog.toml"
-    path.write_text('# mine\n[archives.old]\nkind = "video"\nroot = "/x"\nembedding = { backbone = "a" } # chosen\n')
+    path.write_text(
+        '# mine\n[archives.old]\nkind = "video"\nroot = "/x"\nembedding = { backbone = "a" } # chosen\n'
+    )
     add_archive(path, ENTRY)
     assert "# mine" in path.read_text() and "# chosen" in path.read_text()
     assert set(read_catalog(path).archives) == {"old", "talks"}
@@ -32,7 +36,9 @@ def test_a_taken_name_is_refused_and_the_file_stays(tmp_path):
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize(("name", "near"), [("my-talks", "my_talks"), ("Talks 1", "talks_1"), ("9lives", "a_9lives")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("my-talks", "my_talks"), ("Talks 1", "talks_1"), ("9lives", "a_9lives")]
+)
 def test_a_bad_name_is_refused_with_the_nearest_good_one(name, near):
     with pytest.raises(CatalogError, match=repr(near)):
         Archive(name=name, kind="video", embedding=EmbeddingConfig(backbone="x"))
@@ -43,7 +49,10 @@ def test_a_bad_name_is_refused_with_the_nearest_good_one(name, near):
     [
         ("archives = 3", "only tables"),
         ("[archives.a]\nkind = 'video'\nembedding = {backbone='x'}\nframez = 1", "framez"),
-        ("[archives.a]\nkind = 'video'\nembedding = {backbone='x'}\n[archives.a.frames]\nper_second = -1", "per_second"),
+        (
+            "[archives.a]\nkind = 'video'\nembedding = {backbone='x'}\n[archives.a.frames]\nper_second = -1",
+            "per_second",
+        ),
         ("[archives.a", "no TOML"),
         ("[archives.a-b]\nkind = 'video'", "a_b"),
     ],

@@ -60,13 +60,17 @@ def ray():
 @pytest.mark.filterwarnings("ignore")
 def test_chunks_come_in_task_order_from_two_workers(ray, tmp_path):
     tasks = [("fine", n) for n in range(7)]
-    assert list(ray.map(Act(str(tmp_path)), tasks, limit_s=60)) == [c for n in range(7) for c in whole("fine", n)]
+    assert list(ray.map(Act(str(tmp_path)), tasks, limit_s=60)) == [
+        c for n in range(7) for c in whole("fine", n)
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_worker_that_dies_costs_neither_its_task_nor_those_behind_it(ray, tmp_path):
     tasks = [("fine", 0), ("dies_once", 1), ("fine", 2), ("fine", 3), ("fine", 4)]
-    assert list(ray.map(Act(str(tmp_path)), tasks, limit_s=60)) == [c for n, (w, _) in enumerate(tasks) for c in whole(w, n)]
+    assert list(ray.map(Act(str(tmp_path)), tasks, limit_s=60)) == [
+        c for n, (w, _) in enumerate(tasks) for c in whole(w, n)
+    ]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,4 +1,4 @@
-"""The lake's promises: whole files or none, fingerprints that survive the ledger, filters that open nothing."""
+"""The lake's promises: whole files or none, fingerprints that outlive a ledger, filters that open nothing."""
 
 import os
 import signal
@@ -83,7 +83,8 @@ def test_a_filter_selects_rows_as_sql_says(lake):
 
 
 @pytest.mark.parametrize(
-    "where", ["no_such_column > 1", "item in (select * from read_csv('/etc/passwd'))", "1) union (select 2", ""]
+    "where",
+    ["no_such_column > 1", "item in (select * from read_csv('/etc/passwd'))", "1) union (select 2", ""],
 )
 def test_a_filter_that_is_no_condition_or_opens_a_file_is_refused(lake, where):
     with pytest.raises(QueryError, match="--where"):
@@ -106,7 +107,8 @@ def test_two_processes_write_the_ledger_at_once_without_losing_a_note(lake):
     code = (
         "import sys; from lib.lake import Lake\n"
         f"ledger = Lake({str(lake.root)!r}).ledger\n"
-        "for n in range(100): ledger.write_stage('a', 'items', '', f'{sys.argv[1]}{n}', fingerprint='x', facts={})\n"
+        "for n in range(100):\n"
+        "    ledger.write_stage('a', 'items', '', f'{sys.argv[1]}{n}', fingerprint='x', facts={})\n"
     )
     runs = [subprocess.Popen([sys.executable, "-c", code, name], env=os.environ) for name in "pq"]
     assert [run.wait() for run in runs] == [0, 0]

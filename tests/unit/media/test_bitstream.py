@@ -9,7 +9,7 @@ from lib.media.bitstream import hevc_layer, is_disposable, nal_length_of
 KINDS = {
     "h264 in mp4": ("film.mp4", {}),
     "h264 with start codes": ("film.ts", {}),
-    "hevc in mp4": ("film.mp4", {"codec": "libx265", "options": {"x265-params": "log-level=none"}}),
+    "hevc in mp4": ("film.mp4", {"codec": "libx265", "options": {"x265-params": "log-level=none:b-adapt=0"}}),
     "mpeg2": ("film.ts", {"codec": "mpeg2video"}),
     "mpeg4": ("film.mp4", {"codec": "mpeg4"}),
 }

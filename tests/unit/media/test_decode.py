@@ -11,7 +11,7 @@ from lib.media.sampling import Sampling
 from lib.media.video import read_frames_at, sample_video
 
 X264 = "keyint=10:bframes=3:scenecut=0"
-X265 = "log-level=none:keyint=12"
+X265 = "log-level=none:keyint=12:b-adapt=0"
 
 
 def _hevc(parameter):

@@ -94,7 +94,9 @@ def test_a_turned_video_is_written_upright(tmp_path):
     cut_clip(tmp_path / "film.mp4", 0.4, 0.8, tmp_path / "clip.mp4")
     assert probe_video(tmp_path / "clip.mp4").rotation_deg == 0
     first = next(sample_video(tmp_path / "clip.mp4", Sampling())).rgb
-    assert np.abs(first.astype(int) - frame_picture(10, size=(176, 112))).mean() < 12
+    assert (
+        np.abs(first.astype(int) - frame_picture(10, size=(176, 112))).mean() < 5
+    )  # turned or mirrored wrongly: 8 or more
 
 
 def test_a_clip_ends_when_asked_although_its_last_frame_lasts_longer(tmp_path):
@@ -143,7 +145,7 @@ def test_a_video_is_not_overwritten_by_its_own_clip(tmp_path):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     make_video(tmp_path / "film.mp4")
-    with pytest.raises(OutputError, match="there is no folder .*nowhere"):
+    with pytest.raises(OutputError, match=r"there is no folder .*nowhere"):
         cut_clip(tmp_path / "film.mp4", 0.0, 1.0, tmp_path / "nowhere" / "clip.mp4")
 
 

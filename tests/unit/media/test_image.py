@@ -12,6 +12,7 @@ from PIL import Image
 from lib.errors import UnreadableMediaError
 from lib.media.image import contact_sheet, jpeg_bytes, png_bytes, read_image
 
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"  # for which PIL would start Ghostscript
 # How a viewer has to turn what is stored, by EXIF's Orientation tag (CIPA DC-008, 4.6.4).
 UPRIGHT = {
     1: lambda a: a,
@@ -37,9 +38,8 @@ def test_exif_orientation_is_honoured(tmp_path, orientation):
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "webp"])
 def test_lossless_pictures_come_out_as_they_went_in(tmp_path, suffix):
     picture = frame_picture(9, size=(64, 48))
-    Image.fromarray(picture).save(
-        tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {})
-    )
+    options = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(picture).save(tmp_path / f"a.{suffix}", **options)
     np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), picture)
 
 
@@ -93,7 +93,7 @@ def test_a_picture_that_claims_a_vast_size_is_refused_before_it_is_unpacked(tmp_
     [
         (b"", "empty file"),
         (b"hello", "not a picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a picture"),
+        (POSTSCRIPT, "not a picture"),
     ],
 )
 def test_what_is_no_picture_is_refused(tmp_path, content, reason):
@@ -103,10 +103,8 @@ def test_what_is_no_picture_is_refused(tmp_path, content, reason):
 
 
 def test_a_thumbnail_keeps_its_shape_and_is_never_enlarged():
-    big, small = (
-        Image.open(io.BytesIO(jpeg_bytes(np.zeros((*hw, 3), np.uint8)))) for hw in [(480, 640), (20, 30)]
-    )
-    assert (big.size, small.size) == ((160, 120), (30, 20))
+    for shape, size in [((480, 640, 3), (160, 120)), ((20, 30, 3), (30, 20))]:
+        assert Image.open(io.BytesIO(jpeg_bytes(np.zeros(shape, np.uint8)))).size == size
 
 
 def test_a_png_holds_the_same_pixels():

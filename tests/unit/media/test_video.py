@@ -48,7 +48,7 @@ def test_frames_stand_upright(tmp_path, rotation_deg):
     assert (facts.width, facts.height, facts.rotation_deg) == (176, 112, rotation_deg)
     third = list(sample_video(path, Sampling(per_second=25)))[3].rgb
     drawn = frame_picture(3, size=(176, 112))
-    assert np.abs(third.astype(int) - drawn).mean() < 12  # one turned wrongly is off by far more
+    assert np.abs(third.astype(int) - drawn).mean() < 5  # turned or mirrored wrongly: 8 or more
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv"])
@@ -75,7 +75,7 @@ def test_keyframe_mode_takes_the_keyframes(tmp_path):
 
 def test_similar_frames_are_left_out_and_counted(tmp_path):
     make_video(tmp_path / "film.mp4", seconds=3, scenes=3, seed=4)
-    stream = sample_video(tmp_path / "film.mp4", Sampling(per_second=5, skip_similar=True, similar_luma=12.0))
+    stream = sample_video(tmp_path / "film.mp4", Sampling(per_second=5, skip_similar=True, similar_luma=15.0))
     assert [read_number(frame.rgb) for frame in stream] == [0, 25, 50]
     assert stream.skipped == 12
 

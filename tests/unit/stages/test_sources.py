@@ -92,15 +92,18 @@ def test_every_file_is_an_item_or_a_row_with_its_reason(root, archive, lake, tmp
     (root / "out.mp4").symlink_to(tmp_path / "secret.mp4")
     (root / "broken.mp4").symlink_to(root / "nowhere.mp4")
     (root / "loop").symlink_to(root)
-    with open(os.fsencode(root) + b"/\xff.mp4", "wb") as file:
-        file.write(b"x")
+    (root / os.fsdecode(b"\xff.mp4")).write_bytes(b"x")
     register(archive, lake)
     reasons = {item.path: item.reason for item in lake.ledger.items("talks")}
-    assert {path for path, reason in reasons.items() if not reason} == {"good.mp4", "a b,'c'\n\".mp4", "žluť.mkv"}
+    assert {path for path, reason in reasons.items() if not reason} == {
+        "good.mp4",
+        "a b,'c'\n\".mp4",
+        "žluť.mkv",
+    }
     expected = {
-        "notes.txt": "no video", "sound.mp3": "sound only", "sub/no_ending": "no ending", "empty.mp4": "0 bytes",
-        "folder.mp4": "a folder", "pipe.mp4": "pipe", "out.mp4": "leads out", "broken.mp4": "broken link",
-        "loop": "aren't followed", "\\xff.mp4": "UTF-8",
+        "notes.txt": "no video", "sound.mp3": "sound only", "sub/no_ending": "no ending",
+        "empty.mp4": "0 bytes", "folder.mp4": "a folder", "pipe.mp4": "pipe", "out.mp4": "leads out",
+        "broken.mp4": "broken link", "loop": "aren't followed", "\\xff.mp4": "UTF-8",
     }  # fmt: skip
     assert {path: part for path, part in expected.items() if part not in reasons.get(path, "")} == {}
     assert len(reasons) == 3 + len(expected)
