@@ -284,6 +284,8 @@ def ui(
     from orchestration.instance import prepare_home
 
     prepare_home()
+    # In the servers that it starts too: a line of these for each asset would bury what matters.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     _say(f"Dagster UI at http://{host}:{port} (Ctrl-C ends it)")
     program = Path(sys.executable).with_name("dagster")
     arguments = ["dev", "-w", str(project_root() / "workspace.yaml"), "-h", host, "-p", str(port)]

@@ -13,6 +13,9 @@ _CONFIG = """\
 # Written by Dinolake on first use; yours to edit.
 telemetry:
   enabled: false
+# No dialogue that asks for a mail address.
+nux:
+  enabled: false
 run_monitoring:
   enabled: true
   # A killed run would keep its pool slots for ever.

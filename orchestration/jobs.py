@@ -38,7 +38,8 @@ VIDEO_STEPS = (
 
 def job_name(archive: str, step: Step) -> str:
     """The job that makes a step of an archive."""
-    return f"{archive}__{step.name}"
+    # Not just archive__step: Dagster names an asset's op that way, and a job may not share it.
+    return f"{archive}__run_{step.name}"
 
 
 def jobs_of(archive: Archive) -> "Iterator[UnresolvedAssetJobDefinition]":

@@ -177,6 +177,9 @@ def _field(name: str) -> pa.DataType:
 
 def _drop_superseded(folder: Path, current: str) -> None:
     """Keep the index before this one for readers that hold it; remove what is older."""
-    others = sorted((p for p in folder.glob("index-*") if p.name != current), key=lambda p: p.stat().st_mtime)
+    others = sorted(
+        (p for p in folder.glob("index-*") if p.name != current and not p.name.endswith("_tmp")),
+        key=lambda p: p.stat().st_mtime,
+    )
     for old in others[:-1]:
         shutil.rmtree(old, ignore_errors=True)

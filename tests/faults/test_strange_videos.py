@@ -209,13 +209,13 @@ def test_a_file_that_is_removed_while_it_is_read_ends_in_frames_or_a_reason(tmp_
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.mkv", "film.ts"])
 def test_a_truncated_file_gives_what_is_there(tmp_path, name):
-    make_video(
-        tmp_path / name, seconds=4, container_options={"movflags": "faststart"} if name == "film.mp4" else {}
-    )
+    faststart = {"movflags": "faststart"} if name == "film.mp4" else {}
+    make_video(tmp_path / name, seconds=4, container_options=faststart)
     cut_short(tmp_path / name, keep=0.6)
     numbers = [read_number(frame.rgb) for frame in sample_video(tmp_path / name, EVERY_FRAME)]
     assert 40 < len(numbers) < 80
-    assert numbers == list(range(len(numbers)))
+    # Half of the last frame may be missing, and made up by the decoder.
+    assert numbers[:-1] == list(range(len(numbers) - 1))
     if name == "film.mp4":  # the only one whose header announces how many there should be
         assert probe_video(tmp_path / name).note.startswith("the file ends early: ")
 
