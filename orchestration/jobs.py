@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets_defs.partitions import shards_of
 from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
 
@@ -50,7 +49,6 @@ def jobs_of(archive: Archive) -> "Iterator[UnresolvedAssetJobDefinition]":
             selection=dg.AssetSelection.assets(
                 *(dg.AssetKey([archive.name, stage]) for stage in step.stages)
             ),
-            partitions_def=shards_of(archive.name) if step.is_sharded else None,
             description=f"{', '.join(step.stages)} of {archive.name}",
         )
 

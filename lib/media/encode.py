@@ -142,11 +142,10 @@ def _laid_out(stretches: Sequence[tuple[_Source, float, float]], fps: Fraction |
     pieces: list[_Piece] = []
     offset = 0
     for source, start_s, end_s in stretches:
-        duration_s = source.timeline.duration_s
+        duration_s, asked = source.timeline.duration_s, f"from {start_s:g} to {end_s:g} s"
         start_s, end_s = max(0.0, start_s), min(end_s, duration_s)
         if not start_s < end_s:
-            stretch = f"{start_s:g} to {end_s:g} s"
-            raise UsageError(f"nothing to take from {stretch}: the video lasts {duration_s:g} s")
+            raise UsageError(f"nothing to take {asked}: the video lasts {duration_s:g} s")
         if fps is not None:
             end_s = start_s + float(max(1, round((end_s - start_s) * fps)) / fps)
         pieces.append(_Piece(source, start_s, end_s, offset))

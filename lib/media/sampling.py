@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, Protocol, TypeVar
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -65,6 +65,8 @@ FrameT = TypeVar("FrameT", bound=DecodedFrame)
 class Choice(Protocol):
     """Says of each frame whether it is taken."""
 
+    has_first: ClassVar[bool]  # the first frame that can be decoded is taken in any case
+
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
         """Whether to take the frame that is shown from `tick` until just before `until`."""
 
@@ -78,12 +80,13 @@ def choose_frames(
     choice: Choice, timeline: Timeline, frames: Iterable[tuple[int, FrameT]]
 ) -> Iterator[tuple[int, FrameT]]:
     """The chosen ones of all (tick, frame), ascending, as they come."""
-    held = None
+    held, is_first = None, choice.has_first
     for tick, frame in frames:
-        if held and choice.takes(held[0], tick, held[1].key_frame, timeline):
+        if held and (is_first or choice.takes(held[0], tick, held[1].key_frame, timeline)):
             yield held
+        is_first = is_first and held is None
         held = tick, frame
-    if held and choice.takes(held[0], held[0] + timeline.step, held[1].key_frame, timeline):
+    if held and (is_first or choice.takes(held[0], held[0] + timeline.step, held[1].key_frame, timeline)):
         yield held
 
 
@@ -91,6 +94,7 @@ def choose_frames(
 class AtIntervals:
     """For each k / per_second from 0 s on, the frame shown then; each frame once."""
 
+    has_first: ClassVar[bool] = True
     per_second: Fraction
 
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
@@ -106,6 +110,8 @@ class AtIntervals:
 class Everything:
     """Every frame."""
 
+    has_first: ClassVar[bool] = True
+
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
         """See Choice."""
         return True
@@ -114,6 +120,8 @@ class Everything:
 @dataclass(frozen=True, slots=True)
 class Keyframes:
     """Every keyframe."""
+
+    has_first: ClassVar[bool] = True
 
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
         """See Choice."""
@@ -124,6 +132,7 @@ class Keyframes:
 class Exactly:
     """The frames of these ticks."""
 
+    has_first: ClassVar[bool] = False
     ticks: frozenset[int]
 
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:
@@ -135,6 +144,7 @@ class Exactly:
 class Between:
     """All frames that are shown at some time within any of these spans of seconds."""
 
+    has_first: ClassVar[bool] = False
     spans_s: tuple[tuple[float, float], ...]
 
     def takes(self, tick: int, until: int, is_key: bool, timeline: Timeline) -> bool:

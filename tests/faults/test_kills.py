@@ -1,4 +1,4 @@
-"""Kills, for real: after each, the same command again, and the lake holds what an undisturbed run would have made."""
+"""Kills, for real: the same command again then leaves in the lake what an undisturbed run would have made."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The video line as a user runs it. The tests go in this order: each changes one thing, and looks at what is made."""
+"""The video line as a user runs it. In this order: each test changes one thing, and looks at what is made."""
 
 import json
 import os
@@ -21,8 +21,8 @@ def test_a_first_run_makes_every_stage_and_counts_the_refused_file(first_run):
     assert counts(first_run)["items"] == (4, 0, 1)
     assert counts(first_run)["frames"] == counts(first_run)["frame_embeddings"] == (FRAMES, 0, 0)
     assert list(first_run) == [
-        "items", "frames", "frame_embeddings", "centring", "clips", "summaries", "clip_index", "search_report",
-        "summary_report",
+        "items", "frames", "frame_embeddings", "centring", "clips", "summaries", "clip_index",
+        "search_report", "summary_report",
     ]  # fmt: skip
 
 
@@ -71,7 +71,9 @@ def test_a_filter_leaves_only_what_it_allows(place, first_run):
 
 def test_hits_are_cut_as_films_that_play_and_laid_out_on_a_page(place, first_run, tmp_path):
     sheet, clips = tmp_path / "hits.html", tmp_path / "clips"
-    done = place.call("search", "talks", "--item", "v0", "-k", "2", "--sheet", str(sheet), "--clips", str(clips))
+    done = place.call(
+        "search", "talks", "--item", "v0", "-k", "2", "--sheet", str(sheet), "--clips", str(clips)
+    )
     assert done.returncode == 0, done.stderr
     assert sheet.read_text().count("<img") >= 2
     films = sorted(clips.glob("*.mp4"))
@@ -85,7 +87,9 @@ def test_the_reports_have_the_columns_that_scripts_read(place, first_run):
         report = json.loads((place.lake / "talks" / stage / "report.json").read_text())
         assert report["contract"].startswith("efficientnet_lite0-224-")
         assert report["metrics"]
-        assert all({"task", "metric", "chance", "naive", "ours", "n"} <= set(row) for row in report["metrics"])
+        assert all(
+            {"task", "metric", "chance", "naive", "ours", "n"} <= set(row) for row in report["metrics"]
+        )
         assert "text.mp4" in (place.lake / "talks" / stage / "report.html").read_text()
 
 
@@ -148,7 +152,9 @@ def test_changing_one_video_embeds_its_frames_again_and_no_others(place, first_r
         "items": (1, 3, 1), "frames": (5, FRAMES - 3, 0), "frame_embeddings": (5, FRAMES - 3, 0),
     }  # fmt: skip
     after = {row["sample"]: row["cls"] for row in place.rows("frame_embeddings")}
-    assert {name for name in before if before[name] == after[name]} == {n for n in before if not n.startswith("v1#")}
+    assert {name for name in before if before[name] == after[name]} == {
+        n for n in before if not n.startswith("v1#")
+    }
 
 
 def test_another_clip_length_embeds_nothing(place, first_run):
@@ -161,7 +167,9 @@ def test_a_removed_video_is_out_of_the_answers_before_the_index_is_made_again(pl
     place.run()
     (place.videos / "v3.mp4").unlink()
     place.run("sources")
-    assert "v3" not in {hit["item"] for hit in place.json("search", "talks", "--item", "v1", "-k", "9")["hits"]}
+    assert "v3" not in {
+        hit["item"] for hit in place.json("search", "talks", "--item", "v1", "-k", "9")["hits"]
+    }
     assert counts(place.run("frame_embeddings"))["frame_embeddings"][0] == 0
     assert {row["item"]: row["removed"] for row in place.rows("items")}["v3"] is True
 
@@ -181,7 +189,9 @@ def test_another_backbone_is_a_second_contract_and_is_never_compared_with_the_fi
     done = place.call("search", "talks", "--item", "v1")
     assert done.returncode == 2 and "can't be compared" in done.stderr
     stages = counts(place.run("frame_embeddings"))
-    assert stages["frames"][0] == 0 and stages["frame_embeddings"][1] == 0 and stages["frame_embeddings"][0] > 0
+    assert (
+        stages["frames"][0] == 0 and stages["frame_embeddings"][1] == 0 and stages["frame_embeddings"][0] > 0
+    )
     contracts = sorted(p.name.split("-")[0] for p in (place.lake / "talks" / "frame_embeddings").iterdir())
     assert contracts == ["efficientnet_lite0", "random_vit_small_patch16_dinov3"]
 
@@ -218,7 +228,9 @@ def test_a_summary_keeps_its_sound_and_its_budget(place, first_run, tmp_path):
     film = tmp_path / "film.mp4"
     make_video(film, seconds=20, scenes=4, audio=True)
     out = tmp_path / "short.mp4"
-    document = place.json("summarize", str(film), "-o", str(out), "--budget", "0.25", "--backbone", "efficientnet_lite0")
+    document = place.json(
+        "summarize", str(film), "-o", str(out), "--budget", "0.25", "--backbone", "efficientnet_lite0"
+    )
     assert document["summary_s"] <= 5.0 + 1e-6
     with av.open(str(out)) as short:
         assert {stream.type for stream in short.streams} == {"video", "audio"}

@@ -128,7 +128,7 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
     out = tmp_path / "out" / "clip.mp4"
     out.parent.mkdir()
     out.write_text("as before")
-    with pytest.raises(UsageError, match="nothing to take from 5 to 2 s"):
+    with pytest.raises(UsageError, match="nothing to take from 5 to 9 s: the video lasts 2 s"):
         cut_clip(tmp_path / "film.mp4", 5.0, 9.0, out)
     with pytest.raises(UnreadableMediaError, match="took longer"):
         cut_clip(tmp_path / "film.mp4", 0.0, 1.0, out, limit_s=0.0)

@@ -79,6 +79,13 @@ def test_choosing_from_timestamps_and_from_frames_as_they_come_agree(choice):
     assert as_they_come == choose_ticks(choice, timeline).tolist()
 
 
+def test_where_the_beginning_is_lost_the_first_frame_that_comes_stands_for_it():
+    timeline = timeline_of([0, 100, 200, 300, 400], step=100)
+    late = [(tick, BareFrame(False)) for tick in (200, 300, 400)]
+    for choice in (AtIntervals(Fraction(1)), Keyframes()):
+        assert [tick for tick, _ in choose_frames(choice, timeline, late)] == [200]
+
+
 def test_a_span_takes_what_is_on_screen_within_it():
     timeline = timeline_of([0, 1000, 2000, 3000], step=1000)
     assert choose_ticks(Between(((1.5, 3.0),)), timeline).tolist() == [1000, 2000]
