@@ -21,7 +21,7 @@ def make_film(
 
     with av.open(str(path), "w") as container:
         # The encoder's own choices at high speed: a film is made in a tenth of its length.
-        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "22"})
+        stream = container.add_stream("libx264", rate=fps, options={"preset": "veryfast", "crf": "21"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.max_b_frames = 3
@@ -32,7 +32,7 @@ def make_film(
 
 def _pictures(count: int, size: tuple[int, int], *, fps: int, seed: int) -> Iterator[np.ndarray]:
     width, height = size
-    grain = np.random.default_rng(seed).normal(scale=6, size=(8, height, width, 1)).astype(np.int16)
+    grain = np.random.default_rng(seed).normal(scale=4, size=(8, height, width, 1)).astype(np.int16)
     scene_frames = round(SCENE_S * fps)
     for number in range(count):
         scene, at = divmod(number, scene_frames)

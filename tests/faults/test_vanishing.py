@@ -1,6 +1,4 @@
-"""Sources that change under a run: the file is a row with its reason, the others are made, the next run mends."""
-
-import os
+"""Sources that change under a run: the file is a row with its reason, the others are made."""
 
 from factories import make_video
 
@@ -58,6 +56,6 @@ def test_a_stage_killed_between_its_two_files_is_finished_without_embedding_agai
     made(lake, archive)
     work = Work(lake, archive)
     # As after a kill between the two moves: vectors in place, frames not yet.
-    os.unlink(lake.path(work.place("frames", "s00000")))
+    lake.path(work.place("frames", "s00000")).unlink()
     facts = made(lake, archive)
     assert (facts["frames"].made, facts["frame_embeddings"].kept) == (6, 6)

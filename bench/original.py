@@ -1,0 +1,53 @@
+"""The original design's loop, which speed is held against: every frame decoded, one at a time embedded."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+
+from lib.embedding import backbones, runtimes
+
+SIZE_PX = 224
+
+
+class OriginalLoop:
+    """OpenCV reads every frame; each int(fps)-th goes through PIL and eager float32 torch by itself."""
+
+    def __init__(self, spec: str) -> None:
+        backbone = backbones.resolve(spec)
+        self._network = backbones.load(backbone)
+        self._mean = torch.tensor(backbone.mean).view(3, 1, 1)
+        self._std = torch.tensor(backbone.std).view(3, 1, 1)
+        torch.set_num_threads(runtimes.usable_threads())
+
+    def __call__(self, path: Path) -> np.ndarray:
+        """Vectors of the frames of a film, (frames, dim) float32, after the loop has averaged them, too."""
+        vectors = np.vstack([self.embed(picture) for picture in frames_of(path)])
+        self.mean = vectors.mean(axis=0)
+        return vectors
+
+    @torch.inference_mode()
+    def embed(self, picture: np.ndarray) -> np.ndarray:
+        """The CLS vector of one RGB picture, (dim,) float32."""
+        resized = Image.fromarray(picture).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
+        values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+        cls, _ = self._network(((values - self._mean) / self._std)[None])
+        return cls[0].numpy()
+
+
+def frames_of(path: Path) -> Iterator[np.ndarray]:
+    """Every int(fps)-th frame, RGB; all of them are decoded, and turned into pixels by `read`."""
+    capture = cv2.VideoCapture(str(path))
+    step = max(1, int(capture.get(cv2.CAP_PROP_FPS)))
+    number = 0
+    while True:
+        is_there, picture = capture.read()
+        if not is_there:
+            break
+        if number % step == 0:
+            yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        number += 1
+    capture.release()
