@@ -16,6 +16,7 @@ from lib.errors import StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
 from lib.stages.line import LINES
 from lib.stages.making import Work
+from lib.stages.verify import rejected_share
 from orchestration.instance import close_orphans, prepare_home
 from orchestration.jobs import SCOREBOARD_JOB, VIDEO_STEPS, Step, job_name
 
@@ -134,12 +135,24 @@ class _Runner:
             self._outcome.stages[stage] = StageOutcome()
             for shard in set(shards) - due[stage]:
                 self._count_kept(work, stage, shard)
+        if "items" in stages and not due["items"]:
+            self._require_few_rejects(work)
         for selected, batch in _batches(due, stages, shards):
             keys = [dg.AssetKey([self._archive.name, stage]) for stage in selected]
             self._say(f"{', '.join(selected)}" + (f": {len(batch)} shards" if step.is_sharded else ""))
             self.launch(name, (batch[0], batch[-1]) if step.is_sharded else None, keys)
         if any(due.values()):
             self._say(f"  {time.perf_counter() - began:.1f} s")
+
+    def _require_few_rejects(self, work: Work) -> None:
+        """What the blocking check of `items` would say, where items are up to date and it doesn't run."""
+        limit = self._archive.max_rejected_pct
+        files, rejected = rejected_share(work)
+        if limit is not None and files and 100.0 * rejected / files > limit:
+            raise StageFailedError(
+                f"{rejected} of {files} files of {self._archive.name!r} are refused, more than the {limit:g} % that its "
+                "catalog entry allows (max_rejected_pct). The reasons stand in its `items`."
+            )
 
     def _due(self, work: Work, stage: str, shards: list[str]) -> set[str]:
         # What the lake has but Dagster's history doesn't know (a new DAGSTER_HOME) is materialized as kept.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lib.embedding import checkpoints, hub
 from lib.embedding.contract import Contract, Preprocessing
-from lib.embedding.specs import PACKAGED, BackboneSpec, Licence, resolve
+from lib.embedding.specs import DINOV3_LICENCE, PACKAGED, BackboneSpec, Licence, resolve
 from lib.errors import BackboneUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def choose_default(*, device: Device = "auto", timeout_s: float = 4.0) -> tuple[
     """
     name = f"vit_{'large' if pick_device(device) == 'cuda' else 'small'}_patch16_dinov3.lvd1689m"
     spec, repo = f"timm:{name}", f"timm/{name}"
+    terms = f"{DINOV3_LICENCE.name} ({DINOV3_LICENCE.url}): {DINOV3_LICENCE.asks}"
     if hub.cached(repo):
-        return spec, [f"{resolve(spec).name}, from the local Hugging Face cache."]
+        return spec, [f"{resolve(spec).name}, from the local Hugging Face cache.", terms]
     reason = hub.why_unreachable(repo, timeout_s=timeout_s)
     if not reason:
         try:
@@ -110,7 +111,7 @@ def choose_default(*, device: Device = "auto", timeout_s: float = 4.0) -> tuple[
         except BackboneUnavailableError as error:
             reason = str(error)
         else:
-            return spec, [f"{resolve(spec).name}, fetched from the Hugging Face hub."]
+            return spec, [f"{resolve(spec).name}, fetched from the Hugging Face hub.", terms]
     return PACKAGED, [
         f"DINOv3 ({name}) is not used: it is not in the local Hugging Face cache, and {reason}.",
         f"{resolve(PACKAGED).name} is used instead: results are a small ImageNet network's, not DINOv3's. "

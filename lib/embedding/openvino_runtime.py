@@ -48,8 +48,8 @@ class OpenVinoRuntime(runtimes.Runtime):
             "INFERENCE_PRECISION_HINT": precision,
             "NUM_STREAMS": str(streams),
             "INFERENCE_NUM_THREADS": threads,
-            # Several such processes on one machine would all pin themselves to the same cores.
-            "ENABLE_CPU_PINNING": threads >= runtimes.usable_threads(),
+            # Workers that share a machine would all pin themselves to the same first cores.
+            "ENABLE_CPU_PINNING": threads >= runtimes.cores(),
         }
         compiled = core.compile_model(sized, "CPU", options)
         self._requests = [compiled.create_infer_request() for _ in self._inputs]

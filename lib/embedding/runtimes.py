@@ -238,11 +238,15 @@ def reference_of(readout: "torch.nn.Module", contract: Contract) -> list[np.ndar
     return [torch.cat(parts).cpu().numpy() for parts in zip(*made, strict=True)]
 
 
+def cores() -> int:
+    """CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def usable_threads() -> int:
-    """CPU threads that this process may use: OMP_NUM_THREADS (Ray sets it in workers), else all its cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """CPU threads that this process should use: OMP_NUM_THREADS (Ray sets it in workers), else all its cores."""
     told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(cores, int(told))) if told.isdigit() else cores
+    return max(1, min(cores(), int(told))) if told.isdigit() else cores()
 
 
 def _eager(backbone: BackboneSpec, contract: Contract, *, threads: int, batch: int) -> Runtime:

@@ -3,6 +3,7 @@
 efficientnet_lite0                           the small one that a pip package ships (not DINOv3)
 timm:vit_small_patch16_dinov3.lvd1689m       any DINOv3 name of timm, from the Hugging Face hub's local cache
 hf:/path/to/folder                           config.json and model.safetensors of transformers' DINOv3
+hf:OWNER/NAME                                the same, from the Hugging Face hub's local cache
 meta:/path/dinov3_vitl16_pretrain_….pth      Meta's own checkpoint
 random:vit_small_patch16_dinov3?seed=1       random weights, for tests and for measuring speed
 """
@@ -210,7 +211,9 @@ def _hf(spec: str, place: str) -> BackboneSpec:
 def _meta(spec: str, place: str) -> BackboneSpec:
     file = Path(place).expanduser()
     if not file.is_file():
-        raise BackboneUnavailableError(f"there is no file {file}")
+        raise BackboneUnavailableError(
+            f"there is no file {file}: give the path of a .pth as Meta hands it out"
+        )
     raw = checkpoints.shapes_of([file])
     network = told_by_shapes(_renamed(raw, "meta"), heads=_heads(raw))
     # Of the ViT-L, only the satellite one keeps a norm of its own for local crops (dinov3/hub/backbones.py).

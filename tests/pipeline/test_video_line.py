@@ -157,6 +157,14 @@ def test_changing_one_video_embeds_its_frames_again_and_no_others(place, first_r
     }
 
 
+def test_more_refusals_than_the_catalog_allows_end_the_run_with_status_1(place, first_run):
+    place.edit("shard_items = 64", "shard_items = 64\nmax_rejected_pct = 10.0")
+    done = place.call("run", "talks", "items")
+    assert done.returncode == 1 and "1 of 5 files" in done.stderr
+    place.edit("max_rejected_pct = 10.0", "max_rejected_pct = 50.0")
+    assert place.call("run", "talks", "items").returncode == 0
+
+
 def test_another_clip_length_embeds_nothing(place, first_run):
     place.edit("length_s = 4.0", "length_s = 2.0")
     stages = counts(place.run("clips"))

@@ -13,6 +13,8 @@ from safetensors.torch import save_file
 from lib.embedding import networks
 from lib.embedding.architectures import ConvNext, Vit
 from lib.embedding.backbones import load, resolve
+from lib.embedding.contract import IMAGENET_MEAN
+from lib.embedding.specs import SAT_MEAN, SAT_STD
 
 VIT = Vit(dim=64, depth=2, heads=2, hidden=128)
 GATED = Vit(dim=64, depth=2, heads=4, hidden=96, is_gated=True)
@@ -156,6 +158,15 @@ def test_three_formats_of_the_same_weights_give_the_same_vectors(architecture, t
             np.testing.assert_allclose(our_patches, patches, atol=1e-4, err_msg=spec)
 
 
+def test_a_folders_own_normalisation_counts(tmp_path):
+    spec = write_hf(random_network(VIT).network.state_dict(), VIT, tmp_path / "hf")
+    assert resolve(spec).mean == IMAGENET_MEAN
+    told = {"image_mean": [0.43, 0.411, 0.296], "image_std": [0.213, 0.156, 0.143]}
+    (tmp_path / "hf" / "preprocessor_config.json").write_text(json.dumps(told))
+    assert (resolve(spec).mean, resolve(spec).std) == (SAT_MEAN, SAT_STD)
+    assert "SAT-493M" in resolve(spec).name
+
+
 def transformers_vit(**changes):
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
 
@@ -192,7 +203,9 @@ def test_a_folder_written_by_transformers_answers_as_transformers_does(make, pre
         with torch.no_grad():
             for value in model.parameters():
                 value.normal_(std=0.2)
-        model.save_pretrained(tmp_path)
+        # In several files, as the largest ones are published.
+        model.save_pretrained(tmp_path, max_shard_size="40KB")
+    assert (tmp_path / "model.safetensors.index.json").is_file()
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         theirs = model(images).last_hidden_state

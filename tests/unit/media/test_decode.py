@@ -91,6 +91,7 @@ def test_packets_that_no_sampled_frame_needs_are_not_decoded(tmp_path, monkeypat
         return quickly(context, packet)
 
     monkeypatch.setattr(lib.media.decode, "_decode_quickly", counted)
+    monkeypatch.delattr(lib.media.decode, "_decode_all")  # the careful way, which decodes everything
     assert len(list(sample_video(tmp_path / "film.mp4", Sampling(per_second=1)))) == 4
     assert sum(packet is not None for packet in decoded) < 30  # of 100
 
@@ -104,9 +105,10 @@ def test_avi_without_display_times_is_counted_in_the_order_shown(tmp_path):
     assert [read_number(frame.rgb) for frame in again] == [7, 31]
 
 
-def test_decoding_goes_on_at_the_keyframe_after_a_broken_packet(tmp_path):
+@pytest.mark.parametrize("open_gop", [0, 1])
+def test_decoding_goes_on_at_the_keyframe_after_a_broken_packet(tmp_path, open_gop):
     path = tmp_path / "film.mp4"
-    make_video(path, seconds=3, gop=10, options={"x264-params": "scenecut=0"})
+    make_video(path, seconds=3, gop=10, options={"x264-params": f"{X264}:open-gop={open_gop}"})
     with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
         broken = next(packet for packet in packets[34:] if packet.pts == 35 * 3600)
@@ -135,3 +137,16 @@ def test_a_packet_that_shows_nothing_is_no_frame(tmp_path):
                 film.mux(copy)
     frames = list(sample_video(tmp_path / "film.webm", Sampling(per_second=1.25)))
     assert [read_number(frame.rgb) for frame in frames] == [0, 19, 40]
+
+
+def test_a_film_cut_at_an_open_gop_gives_what_a_full_decode_gives(tmp_path):
+    make_video(tmp_path / "whole.mkv", options={"x264-params": f"{X264}:open-gop=1"})
+    with av.open(str(tmp_path / "whole.mkv")) as whole, av.open(str(tmp_path / "film.mkv"), "w") as film:
+        stream = film.add_stream_from_template(whole.streams.video[0])
+        packets = [packet for packet in whole.demux(video=0) if packet.size]
+        start = [place for place, packet in enumerate(packets) if packet.is_keyframe][1]
+        for packet in packets[start:]:
+            packet.stream = stream
+            film.mux(packet)
+    sampled = [frame.pts for frame in sample_video(tmp_path / "film.mkv", Sampling(per_second=1000))]
+    assert sampled == list(plain_frames(tmp_path / "film.mkv", range(10**9)))
