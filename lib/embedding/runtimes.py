@@ -244,7 +244,7 @@ def cores() -> int:
 
 
 def usable_threads() -> int:
-    """CPU threads that this process should use: OMP_NUM_THREADS (Ray sets it in workers), else all its cores."""
+    """CPU threads to use: OMP_NUM_THREADS (which Ray sets in workers), else all of this process's cores."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(cores(), int(told))) if told.isdigit() else cores()
 

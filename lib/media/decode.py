@@ -138,7 +138,7 @@ class _Gate:
         self._floor = 0
 
     def begin(self, floor: int) -> None:
-        """A new stretch. Frames shown before its keyframe lean on what wasn't decoded: they don't count."""
+        """A new stretch. No decoder gives what is shown before its keyframe: that leans on the one before."""
         self._all_out()
         self._floor = floor
 
@@ -148,8 +148,6 @@ class _Gate:
 
     def passed(self, frames: list[Any]) -> Iterator[tuple[int, Any]]:
         for frame in frames:
-            if frame.pts is not None and frame.pts < self._floor:
-                continue
             if not self._due or heappop(self._due) != frame.pts or frame.is_corrupt:
                 raise _TroubleError
             if frame.pts in self.wanted:
@@ -177,8 +175,6 @@ def _decode_all(
         for packet in itertools.chain(packets_of(container, stream, clock), [None]):
             if is_broken and (packet is None or not packet.is_keyframe):
                 continue
-            if is_broken:
-                ticks.floor = packet.pts
             frames, error = _decode_or_drain(stream.codec_context, packet)
             for tick, frame in ticks.of(frames):
                 damage.ended(timeline.seconds(tick))
@@ -210,16 +206,13 @@ class _Ticks:
 
     def __init__(self, timeline: Timeline) -> None:
         self.last: int | None = None
-        self.floor: int | None = None
         self._timeline = timeline
         self._shift: int | None = 0 if timeline.is_orderly else None
 
     def of(self, frames: list[Any]) -> Iterator[tuple[int, Any]]:
         for frame in frames:
             tick = self._tick(frame)
-            is_leaning = None not in (self.floor, frame.pts) and frame.pts < self.floor
-            is_late = self.last is not None and tick <= self.last
-            if not (frame.is_corrupt or is_leaning or is_late):
+            if not frame.is_corrupt and (self.last is None or tick > self.last):
                 self.last = tick
                 yield tick, frame
 

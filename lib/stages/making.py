@@ -1,5 +1,6 @@
 """How a stage makes a shard: under its lock, only if its fingerprint doesn't stand, whole or not at all."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,6 +14,9 @@ from lib.embedding.contract import Contract
 from lib.lake import WHOLE, Facts, Lake, Place, ShardWriter
 from lib.stages.line import Fingerprints, place_of
 from lib.stages.sources import root_of
+
+# Written last beside a report's two files: the fingerprint it was made for, and its facts.
+REPORT_MADE = "made.json"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Work:
 
     def is_current(self, stage: str, shard: str = WHOLE) -> bool:
         """Whether a shard, or a report, is what it would be if it were made now."""
-        return self._current(stage, shard) is not None
+        return self.current(stage, shard) is not None
 
     def is_made(self, stage: str, shard: str = WHOLE) -> bool:
         """Whether something stands there, up to date or not."""
@@ -59,14 +63,18 @@ class Work:
 
     def kept_facts(self, stage: str, shard: str = WHOLE) -> Facts:
         """The facts of a shard, or a report, that is up to date."""
-        return self._current(stage, shard) or Facts()
+        return self.current(stage, shard) or Facts()
 
-    def _current(self, stage: str, shard: str) -> Facts | None:
-        if stage.endswith("_report"):
-            from lib.stages.reporting import report_facts
-
-            return report_facts(self, stage)
-        return self.done(stage, shard)
+    def current(self, stage: str, shard: str = WHOLE) -> Facts | None:
+        """The facts, as kept, of a shard or a report that is up to date; None when it has to be made."""
+        if not stage.endswith("_report"):
+            return self.done(stage, shard)
+        note = self.lake.folder(self.archive.name, stage) / REPORT_MADE
+        try:
+            made = json.loads(note.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return as_kept(Facts(**made["facts"])) if made["fingerprint"] == self.prints.of(stage) else None
 
     def rows(self, stage: str, shard: str = WHOLE, columns: list[str] | None = None) -> pa.Table:
         """A committed shard's rows."""

@@ -11,9 +11,7 @@ from typing import Any
 from lib.embedding.backbones import resolve
 from lib.lake import Facts, write_whole
 from lib.report import ContractCard, Reject, Report, write_report
-from lib.stages.making import Work, as_kept
-
-_MADE = "made.json"
+from lib.stages.making import REPORT_MADE, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +24,19 @@ class MadeReport:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
-def report_facts(work: Work, stage: str) -> Facts | None:
-    """The facts of a report that is up to date; None when it has to be made."""
-    body = _read(work, stage, _MADE)
-    if body is None or body["fingerprint"] != work.prints.of(stage):
-        return None
-    return as_kept(Facts(**body["facts"]))
-
-
 def ensure_report(work: Work, stage: str, compose: Callable[[], Report]) -> MadeReport:
     """Make a report unless it is up to date; `compose` measures."""
     folder = work.lake.folder(work.archive.name, stage)
     with work.lake.lock(work.place(stage)):
-        facts = report_facts(work, stage)
+        facts = work.current(stage)
         if facts is None:
             began = time.perf_counter()
             write_report(compose(), folder)
             facts = Facts(made=1, seconds=round(time.perf_counter() - began, 3))
             # Last, so that a report cut short by a kill is made again.
             note = {"fingerprint": work.prints.of(stage), "facts": asdict(facts)}
-            write_whole(folder / _MADE, json.dumps(note))
-    body = _read(work, stage, "report.json") or {}
+            write_whole(folder / REPORT_MADE, json.dumps(note))
+    body = _read(folder) or {}
     return MadeReport(folder / "report.html", facts, _markdown(body), _figures(body))
 
 
@@ -113,10 +103,9 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in names}
 
 
-def _read(work: Work, stage: str, name: str) -> dict[str, Any] | None:
-    path = work.lake.folder(work.archive.name, stage) / name
+def _read(folder: Path) -> dict[str, Any] | None:
     try:
-        body: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        body: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return body

@@ -148,5 +148,7 @@ def test_a_film_cut_at_an_open_gop_gives_what_a_full_decode_gives(tmp_path):
         for packet in packets[start:]:
             packet.stream = stream
             film.mux(packet)
-    sampled = [frame.pts for frame in sample_video(tmp_path / "film.mkv", Sampling(per_second=1000))]
-    assert sampled == list(plain_frames(tmp_path / "film.mkv", range(10**9)))
+    # Its first frames lean on the GOP that is gone: a decoder leaves them out.
+    plain = list(plain_frames(tmp_path / "film.mkv", range(10**9)))
+    assert [frame.pts for frame in sample_video(tmp_path / "film.mkv", Sampling(per_second=1000))] == plain
+    assert [frame.pts for frame in sample_video(tmp_path / "film.mkv", Sampling(per_second=0.1))] == plain[:1]
