@@ -16,15 +16,22 @@ from lib.errors import FetchError
 
 FILM = "film.mp4"
 _VIDEOS = ("bigbuckbunny.mp4", "bikes.mp4", "carphone_distorted.mp4", "carphone_pristine.mp4")
-_PIECE_S = 2.0
+# Of uneven length, so that a method that cuts every two seconds doesn't look as if it had found the cuts.
+_PIECE_S = (1.6, 2.9)
 _FILM_SIZE = (480, 272)
 _FILM_FPS = 24
+# The same scene at the same second, one of them distorted.
+_COPIES = {
+    "carphone_distorted.mp4": (
+        Segment(0.0, 4.0, "carphone", copy_of="carphone_pristine.mp4", copy_start_s=0.0),
+    )
+}
 
 
 def _read_items(root: Path) -> Iterator[SourceItem]:
     for name in _VIDEOS:
         if (root / name).is_file():
-            yield SourceItem(name, label=_label(name))
+            yield SourceItem(name, label=_label(name), segments=_COPIES.get(name, ()))
     truth = _truth_path(root)
     if truth.is_file():
         pieces = json.loads(truth.read_text(encoding="utf-8"))
@@ -82,7 +89,7 @@ def _packaged(name: str) -> Path:
 
 
 def _join_film(root: Path) -> None:
-    """Join two-second pieces, drawn once (seed 0), of each video in turn, so that no two neighbours match."""
+    """Join pieces, drawn once (seed 0), of each video in turn, so that no two neighbours match."""
     import numpy as np
 
     from lib.media.encode import join_videos
@@ -96,9 +103,10 @@ def _join_film(root: Path) -> None:
         for name in names[turn % 3 :] + names[: turn % 3] if turn % 2 == 0 else names:
             if pieces and pieces[-1][0].name == name:
                 continue
-            length_s = probe_video(root / name).duration_s
-            start_s = round(float(rng.uniform(0, max(0.0, length_s - _PIECE_S - 0.1))), 2)
-            pieces.append((root / name, start_s, start_s + _PIECE_S))
+            piece_s = round(float(rng.uniform(*_PIECE_S)), 2)
+            latest_s = probe_video(root / name).duration_s - piece_s - 0.1
+            start_s = round(float(rng.uniform(0, max(0.0, latest_s))), 2)
+            pieces.append((root / name, start_s, start_s + piece_s))
     spans = join_videos(pieces, root / FILM, width=_FILM_SIZE[0], height=_FILM_SIZE[1], fps=_FILM_FPS)
     truth = [
         {"source": path.name, "from_s": start, "start_s": round(span[0], 3), "end_s": round(span[1], 3)}

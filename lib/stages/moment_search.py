@@ -15,20 +15,12 @@ from lib.lake import vectors_of
 from lib.metrics import NEVER, FirstHits, first_hits
 from lib.search.query import Hit, Query, Searcher
 from lib.stages.class_search import naive_rows
-from lib.stages.items import OK
+from lib.stages.copies import Copies, Place
 from lib.stages.making import Work
 
 QUERIES = 60
 HITS = 10
 _SLACK_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A second of a video."""
-
-    item: str
-    t_s: float
 
 
 @dataclass(slots=True)
@@ -61,7 +53,7 @@ def measure_moment_search(work: Work, *, seed: int = 0) -> MomentSearch | None:
     if not chosen:
         return None
     searcher = Searcher(work)
-    copies = _copies(work)
+    copies = Copies(work)
     videos, means = _naive_videos(work)
     entry = work.archive.embedding
     embedder = Embedder(entry.backbone, size_px=entry.size_px, pooling=("cls", "patch_mean"))
@@ -71,7 +63,7 @@ def measure_moment_search(work: Work, *, seed: int = 0) -> MomentSearch | None:
         vectors = embedder.embed_all([spoiled])
         query = Query(searcher.features(vectors.cls, vectors.patch_mean), f"{place.item}#t={place.t_s}")
         hits = searcher.search(query, k=HITS)
-        right = [place, *copies.get(place.item, _NO_COPIES).of(place)]
+        right = copies.of(place)
         naive = means @ unit(vectors.cls)[0]
         is_right = np.isin(videos, [p.item for p in right])
         asked.append(
@@ -80,13 +72,9 @@ def measure_moment_search(work: Work, *, seed: int = 0) -> MomentSearch | None:
                 int(first_hits(naive[None], is_right[None]).ranks[0]),
             )
         )  # fmt: skip
-    relevant_videos = [
-        len({a.truth.item, *(p.item for p in copies.get(a.truth.item, _NO_COPIES).of(a.truth))})
-        for a in asked
-    ]
-    relevant, windows = searcher.windows_at(
-        [[a.truth, *copies.get(a.truth.item, _NO_COPIES).of(a.truth)] for a in asked]
-    )
+    right_of = [copies.of(a.truth) for a in asked]
+    relevant_videos = [len({place.item for place in right}) for right in right_of]
+    relevant, windows = searcher.windows_at(right_of)
     nothing = np.zeros(len(asked), np.int64)
     return MomentSearch(
         asked,
@@ -147,41 +135,6 @@ def _decode(
             )
             for frame in reader:
                 yield Place(item, times[frame.pts]), frame.rgb
-
-
-@dataclass(frozen=True, slots=True)
-class _Copies:
-    """Stretches of one video that stand elsewhere too: (start, end, other item, start there)."""
-
-    stretches: tuple[tuple[float, float, str, float], ...]
-
-    def of(self, place: Place) -> list[Place]:
-        return [
-            Place(other, there + place.t_s - start)
-            for start, end, other, there in self.stretches
-            if start <= place.t_s <= end
-        ]
-
-
-_NO_COPIES = _Copies(())
-
-
-def _copies(work: Work) -> dict[str, _Copies]:
-    items = [
-        row
-        for shard in work.prints.shards
-        for row in work.rows("items", shard, ["item", "path", "segments", "verdict"]).to_pylist()
-    ]
-    by_path = {row["path"]: row["item"] for row in items if row["verdict"] == OK}
-    found: dict[str, list[tuple[float, float, str, float]]] = {}
-    for row in items:
-        for s in row["segments"] or []:
-            if s["copy_of"] in by_path:
-                other, there = by_path[s["copy_of"]], s["copy_start_s"]
-                found.setdefault(row["item"], []).append((s["start_s"], s["end_s"], other, there))
-                length_s = s["end_s"] - s["start_s"]
-                found.setdefault(other, []).append((there, there + length_s, row["item"], s["start_s"]))
-    return {item: _Copies(tuple(stretches)) for item, stretches in found.items()}
 
 
 def _naive_videos(work: Work) -> tuple[np.ndarray, np.ndarray]:

@@ -148,9 +148,9 @@ def _measure(video: _Video) -> None:
     def seen(segments: list[tuple[float, float]]) -> float:
         return scene_recall(video.cuts_s, segments, duration_s=video.duration_s)
 
-    video.figures["scenes seen"] = (
+    video.figures["scenes seen at one length"] = (
         _mean(map(seen, drawn)),
-        seen(video.naive.segments),
+        seen(equal.segments),
         seen(video.ours.segments),
     )
     rng = np.random.default_rng(0)
