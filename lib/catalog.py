@@ -34,8 +34,8 @@ class FramesConfig(_Section):
         description="interval: by time; scene: one at each cut; keyframes: what the encoder chose",
     )
     per_second: float = Field(default=1.0, gt=0, le=60, description="frames a second in interval mode")
-    # Off, because alike to the eye isn't alike to a backbone: of 483 frames of eleven real videos (4 a second)
-    # it skipped 76, whose CLS had a cosine of .985 to the kept frame's (median; 5 % below .957; fades .55).
+    # Off, because alike to the eye isn't alike to a backbone: of 483 frames of eleven real videos (4/s) it
+    # skipped 76, whose CLS had a cosine of .985 to the kept frame's (median; 5 % below .957; fades .55).
     skip_similar: bool = Field(
         default=False, description="skip a frame that hardly differs from the last kept one"
     )

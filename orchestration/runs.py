@@ -150,8 +150,8 @@ class _Runner:
         files, rejected = rejected_share(work)
         if limit is not None and files and 100.0 * rejected / files > limit:
             raise StageFailedError(
-                f"{rejected} of {files} files of {self._archive.name!r} are refused, more than the {limit:g} %"
-                " that its catalog entry allows (max_rejected_pct). The reasons stand in its `items`."
+                f"{rejected} of {files} files of {self._archive.name!r} are refused, more than the "
+                f"{limit:g} % that its catalog entry allows (max_rejected_pct). The reasons stand in its `items`."
             )
 
     def _due(self, work: Work, stage: str, shards: list[str]) -> set[str]:

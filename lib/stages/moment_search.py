@@ -56,7 +56,7 @@ def measure_moment_search(work: Work, *, seed: int = 0) -> MomentSearch | None:
     copies = Copies(work)
     videos, means = _naive_videos(work)
     entry = work.archive.embedding
-    embedder = Embedder(entry.backbone, size_px=entry.size_px, pooling=("cls", "patch_mean"))
+    embedder = Embedder(entry.backbone, size_px=entry.size_px, batch=1)
     asked: list[Asked] = []
     for place, rgb in _decode(work, chosen):
         picture, spoiled = spoil(rgb)
