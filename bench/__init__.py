@@ -1,1 +1,1 @@
-"""How fast Dinolake is, each figure a ratio to something a reader can run: `make bench`, `make bench-quick`."""
+"""Measures speed and memory against what a reader can run: `python -m bench`, or `make bench`."""

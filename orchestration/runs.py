@@ -151,7 +151,7 @@ class _Runner:
         if limit is not None and files and 100.0 * rejected / files > limit:
             raise StageFailedError(
                 f"{rejected} of {files} files of {self._archive.name!r} are refused, more than the "
-                f"{limit:g} % that its catalog entry allows (max_rejected_pct). The reasons stand in its `items`."
+                f"{limit:g} % that its catalog entry allows (max_rejected_pct). Its `items` has the reasons."
             )
 
     def _due(self, work: Work, stage: str, shards: list[str]) -> set[str]:
