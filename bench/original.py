@@ -1,4 +1,4 @@
-"""The original design's loop, which speed is held against: every frame decoded, one at a time embedded."""
+"""The original design's loop, which speed is held against: all frames decoded, one at a time embedded."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,24 +23,23 @@ class OriginalLoop:
         self._std = torch.tensor(backbone.std).view(3, 1, 1)
         torch.set_num_threads(runtimes.usable_threads())
 
-    def __call__(self, path: Path) -> np.ndarray:
-        """Vectors of the frames of a film, (frames, dim) float32, after the loop has averaged them, too."""
-        vectors = np.vstack([self.embed(picture) for picture in frames_of(path)])
-        self.mean = vectors.mean(axis=0)
-        return vectors
+    def run(self, film: Path) -> tuple[np.ndarray, np.ndarray]:
+        """The film's frame vectors (frames, dim) and their mean, float32: all that the design makes of it."""
+        vectors = np.vstack([self.embed(picture)[0] for picture in frames_of(film)])
+        return vectors, vectors.mean(axis=0)
 
     @torch.inference_mode()
-    def embed(self, picture: np.ndarray) -> np.ndarray:
-        """The CLS vector of one RGB picture, (dim,) float32."""
+    def embed(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CLS and patch vectors of an RGB picture of any size; (dim,) and (h, w, patch dim) float32."""
         resized = Image.fromarray(picture).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
         values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
-        cls, _ = self._network(((values - self._mean) / self._std)[None])
-        return cls[0].numpy()
+        cls, patches = self._network(((values - self._mean) / self._std)[None])
+        return cls[0].numpy(), patches[0].numpy()
 
 
-def frames_of(path: Path) -> Iterator[np.ndarray]:
-    """Every int(fps)-th frame, RGB; all of them are decoded, and turned into pixels by `read`."""
-    capture = cv2.VideoCapture(str(path))
+def frames_of(film: Path) -> Iterator[np.ndarray]:
+    """Every int(fps)-th frame, RGB; `read` decodes all of them and turns all of them into pixels."""
+    capture = cv2.VideoCapture(str(film))
     step = max(1, int(capture.get(cv2.CAP_PROP_FPS)))
     number = 0
     while True:
