@@ -88,7 +88,7 @@ def _search_by_clip(work: Work, folder: Path, say: Callable[[str], None]) -> Non
     from lib.media.encode import cut_clip
 
     film = next(
-        i for shard in work.prints.shards for i in work.rows("items", shard).to_pylist() if i["segments"]
+        i for shard in work.prints.shards for i in work.rows("items", shard).to_pylist() if i["path"] == FILM
     )
     piece = film["segments"][len(film["segments"]) // 2]
     query = folder / "query.mp4"
