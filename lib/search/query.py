@@ -81,7 +81,8 @@ class Searcher:
         removed = work.lake.ledger.removed(name)
         self._names = np.array(self._rows.column("item").to_pylist(), object)
         self._alive = ~gone & ~np.isin(self._names, list(removed)) if removed else ~gone
-        self._is_all_alive = bool(self._alive.all())
+        # Rows marked in the index itself are skipped by it; a filter would make it search wider.
+        self._needs_filter = bool((~gone & ~self._alive).any())
 
     def features(self, cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
         """Raw vectors of this archive's contract as centred unit features, (n, d) float32."""
@@ -132,7 +133,7 @@ class Searcher:
         return self._moments(query, found.ids[0], k)
 
     def _allowed(self, query: Query, where: str | None) -> np.ndarray | None:
-        if where is None and query.without_item is None and self._is_all_alive:
+        if where is None and query.without_item is None and not self._needs_filter:
             return None
         allowed = self._alive.copy()
         if query.without_item is not None:
