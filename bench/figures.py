@@ -1,11 +1,18 @@
 """A figure and how it comes about: two ways of doing the same, timed in turn in one process."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Eager torch waits at a barrier after each operation. With one of two cores half taken by another process it
+# ran four times slower, where ours lost a third: such pairs would say that we are seven times faster.
+CALM_SHARE = 0.05
+PATIENCE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,35 +62,64 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """Seconds that two ways took, measured in turn."""
+class Pair:
+    """Seconds that theirs and ours took, one right after the other; what others took of the machine then."""
 
-    ours_s: tuple[float, ...]
-    theirs_s: tuple[float, ...]
+    theirs_s: float
+    ours_s: float
+    others: float  # the greater of both times' shares, 0 to 1; 0 where it can't be told
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The pairs that count: the calmest of those that were measured."""
+
+    kept: tuple[Pair, ...]
+    measured: int
 
     @property
     def speedups(self) -> tuple[float, ...]:
         """How many times faster ours was, pair by pair."""
-        return tuple(theirs / ours for ours, theirs in zip(self.ours_s, self.theirs_s, strict=True))
+        return tuple(pair.theirs_s / pair.ours_s for pair in self.kept)
 
     @property
     def slowdowns(self) -> tuple[float, ...]:
         """How many times longer ours took, pair by pair."""
-        return tuple(1 / speedup for speedup in self.speedups)
+        return tuple(pair.ours_s / pair.theirs_s for pair in self.kept)
 
     @property
-    def best_speedup(self) -> float:
-        """The fastest of theirs against the fastest of ours: what load from outside disturbs least."""
-        return min(self.theirs_s) / min(self.ours_s)
+    def theirs_s(self) -> float:
+        """The median of theirs."""
+        return float(np.median([pair.theirs_s for pair in self.kept]))
+
+    @property
+    def ours_s(self) -> float:
+        """The median of ours."""
+        return float(np.median([pair.ours_s for pair in self.kept]))
+
+    @property
+    def calm(self) -> str:
+        """How quiet it was, in words."""
+        most = max(pair.others for pair in self.kept)
+        busy = f", BUSY: others took up to {most:.0%} of the machine" if most > CALM_SHARE else ""
+        return f"the calmest {len(self.kept)} of {self.measured} pairs{busy}"
 
 
 def paired(ours: Callable[[], float], theirs: Callable[[], float], *, repeats: int) -> Pairs:
-    """Time theirs and ours in turn; each says how many seconds it took."""
-    theirs_s, ours_s = [], []
-    for _ in range(repeats):
-        theirs_s.append(theirs())
-        ours_s.append(ours())
-    return Pairs(tuple(ours_s), tuple(theirs_s))
+    """Time theirs and ours in turn, until there are enough calm pairs or patience ends.
+
+    Pairs are chosen by what other processes took of the machine meanwhile, never by what came out.
+
+    Args:
+        ours: Says how many seconds it took.
+        theirs: The same.
+        repeats: Pairs wanted.
+    """
+    pairs: list[Pair] = []
+    while len(pairs) < PATIENCE * repeats and sum(pair.others <= CALM_SHARE for pair in pairs) < repeats:
+        (theirs_s, beside_theirs), (ours_s, beside_ours) = _watched(theirs), _watched(ours)
+        pairs.append(Pair(theirs_s, ours_s, max(beside_theirs, beside_ours)))
+    return Pairs(tuple(sorted(pairs, key=lambda pair: pair.others)[:repeats]), len(pairs))
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -91,6 +127,24 @@ def seconds(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def _watched(timed: Callable[[], float]) -> tuple[float, float]:
+    """What it says, and the share of the machine that other processes took while it ran."""
+    began_s, busy_s, own_s = time.perf_counter(), _busy_s(), time.process_time()
+    told = timed()
+    others_s = (_busy_s() - busy_s) - (time.process_time() - own_s)
+    lasted_s = time.perf_counter() - began_s
+    return told, max(0.0, others_s / lasted_s / (os.cpu_count() or 1))
+
+
+def _busy_s() -> float:
+    """Seconds that all processors together have been at work, or were taken by the machine's host."""
+    file = Path("/proc/stat")
+    if not file.is_file():
+        return time.process_time()
+    user, nice, system, _, _, irq, softirq, steal = map(int, file.read_text().split(maxsplit=9)[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def least_cosine(ours: np.ndarray, exact: np.ndarray) -> float:

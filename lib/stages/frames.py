@@ -161,7 +161,7 @@ class _Making:
                 else:
                     made += len(chunk.pts)
                     for at, pts in enumerate(chunk.pts):
-                        vectors = {name: rows[at] for name, rows in chunk.vectors.items()}
+                        vectors = {name: rows[at].reshape(-1) for name, rows in chunk.vectors.items()}
                         self._vectors[item.sample_hash(pts)] = vectors
             self._write_kept(item, writers, made=made)
             return
@@ -228,13 +228,13 @@ def _merged(chunk: FrameChunk, hashes: list[str], known: Kept) -> Vectors:
     """A chunk's new vectors, with those that were known already in their places."""
     if all(chunk.is_new):
         return chunk.vectors
-    following = iter(range(len(hashes)))
-    rows = [
-        {name: new[at] for name, new in chunk.vectors.items()}
-        if is_new and (at := next(following)) >= 0
-        else known[sample_hash]
-        for is_new, sample_hash in zip(chunk.is_new, hashes, strict=True)
-    ]
+    at, rows = 0, []
+    for is_new, sample_hash in zip(chunk.is_new, hashes, strict=True):
+        if is_new:
+            rows.append({name: new[at].reshape(-1) for name, new in chunk.vectors.items()})
+            at += 1
+        else:
+            rows.append(known[sample_hash])
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 

@@ -119,3 +119,25 @@ def test_an_added_video_adds_its_windows_to_the_index_and_leaves_the_others(tmp_
     assert table.num_rows == rows + new
     assert {r["item"] for r in table.to_pylist() if r["is_gone"]} == {"v1"}
     assert index_faults(after)[0] == []
+
+
+def test_patch_grids_are_kept_beside_and_merged_like_the_other_vectors(tmp_path):
+    root = tmp_path / "videos"
+    root.mkdir()
+    make_video(root / "v.mp4", seconds=2)
+    embedding = EmbeddingConfig(backbone="efficientnet_lite0", grid=True)
+    lake, grids = Lake(tmp_path / "lake"), {}
+    for per_second in (1.0, 2.0):
+        frames = FramesConfig(per_second=per_second)
+        archive = Archive(name="mini", kind="video", root=str(root), embedding=embedding, frames=frames)
+        register(archive, lake)
+        work = Work(lake, archive)
+        make_items(work, "s00000")
+        facts = make_frames(work, "s00000", InlineCompute())["frame_embeddings"]
+        assert (facts.made, facts.kept) == ((2, 0) if per_second == 1.0 else (2, 2))
+        rows = work.rows("frame_embeddings", "s00000").to_pylist()
+        grids[per_second] = {row["sample"]: np.frombuffer(row["patch_grid"], np.float16) for row in rows}
+        for row in rows:
+            mean = grids[per_second][row["sample"]].reshape(14 * 14, 112).astype(np.float32).mean(axis=0)
+            assert np.allclose(mean, row["patch_mean"], atol=0.02)
+    assert all(np.array_equal(grids[2.0][sample], grid) for sample, grid in grids[1.0].items())
