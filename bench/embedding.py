@@ -66,6 +66,6 @@ def measure_network(spec: str, *, name: str, pictures: int, repeats: int) -> Fig
         f"network alone, {name}",
         "eager fp32 torch, one picture at a time",
         pairs.speedups,
-        detail=f"{pictures / pairs.theirs_s:.1f} to {pictures / pairs.ours_s:.1f} pictures a second; {pairs.calm}; "
-        f"{embedder.runtime_name}",
+        detail=f"{pictures / pairs.theirs_s:.1f} to {pictures / pairs.ours_s:.1f} pictures a second; "
+        f"{pairs.calm}; {embedder.runtime_name}",
     )
