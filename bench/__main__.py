@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -118,7 +119,9 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, help="one part; latest.json is left as it is")
     told = parser.parse_args()
     effort = QUICK if told.quick else FULL
-    out, progress = Console(highlight=False), Console(stderr=True, highlight=False)
+    # Into a file or a pipe, 80 columns would break each cell into a column of single words.
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    progress = Console(stderr=True, highlight=False)
     here = machine()
     warning = busy_warning(here)
     if warning:

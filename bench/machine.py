@@ -36,8 +36,8 @@ def busy_warning(taken: dict[str, Any]) -> str:
     if load <= BUSY_LOAD * cores:
         return ""
     return (
-        f"the machine was busy at the start: a load of {load:g} on {cores} cores. Only the calmest pairs count; "
-        "where even those say BUSY, eager torch suffered more than ours, and the ratio flatters ours."
+        f"the machine was busy at the start: a load of {load:g} on {cores} cores. Only the calmest pairs "
+        "count; where even those say BUSY, eager torch suffered more than ours, and the ratio flatters ours."
     )
 
 
