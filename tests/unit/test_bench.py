@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def bench_is_importable(monkeypatch, tmp_path):
-    """The bench isn't installed: it is run from the checkout. Converted networks have a folder of their own."""
+    """The bench isn't installed: it runs from the checkout. Converted networks have a folder of their own."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
