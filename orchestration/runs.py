@@ -139,7 +139,8 @@ class _Runner:
             self._require_few_rejects(work)
         for selected, batch in _batches(due, stages, shards):
             keys = [dg.AssetKey([self._archive.name, stage]) for stage in selected]
-            self._say(f"{', '.join(selected)}" + (f": {len(batch)} shards" if step.is_sharded else ""))
+            shards_of = f": {len(batch)} shard{'s' * (len(batch) > 1)}" if step.is_sharded else ""
+            self._say(", ".join(selected) + shards_of)
             self.launch(name, (batch[0], batch[-1]) if step.is_sharded else None, keys)
         if any(due.values()):
             self._say(f"  {time.perf_counter() - began:.1f} s")
