@@ -33,7 +33,7 @@ class OriginalLoop:
         """CLS and patch vectors of an RGB picture of any size; (dim,) and (h, w, patch dim) float32."""
         resized = Image.fromarray(picture).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
         values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
-        cls, patches = self._network(((values - self._mean) / self._std)[None])
+        cls, patches, _ = self._network(((values - self._mean) / self._std)[None])
         return cls[0].numpy(), patches[0].numpy()
 
 

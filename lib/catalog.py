@@ -4,7 +4,8 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +13,11 @@ from typing import Any, Literal
 import tomlkit
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from lib.errors import CatalogError
 from lib.media.sampling import Sampling
+from lib.search.kinds import KINDS as INDEX_KINDS
 
 Kind = Literal["video", "scene", "pair", "image"]
 KINDS: tuple[Kind, ...] = ("video", "scene", "pair", "image")
@@ -23,7 +26,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FramesConfig(_Section):
@@ -33,7 +36,7 @@ class FramesConfig(_Section):
         default="interval",
         description="interval: by time; scene: one at each cut; keyframes: what the encoder chose",
     )
-    per_second: float = Field(default=1.0, gt=0, le=60, description="frames a second in interval mode")
+    per_second: float = Field(default=1.0, ge=0.001, le=60, description="frames a second in interval mode")
     # Off, because alike to the eye isn't alike to a backbone: of 483 frames of eleven real videos (4/s) it
     # skipped 76, whose CLS had a cosine of .985 to the kept frame's (median; 5 % below .957; fades .55).
     skip_similar: bool = Field(
@@ -76,11 +79,19 @@ class IndexConfig(_Section):
     """How vectors are found again."""
 
     kind: str = Field(
-        default="auto", description="auto: by size and memory; else a kind of lib/search/index.py's table"
+        default="auto", description="auto: by size and memory; else a kind of lib/search/kinds.py's table"
     )
     min_recall: float = Field(
         default=0.98, ge=0, le=1, description="recall@10 below which an index isn't published"
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_known(cls, kind: str) -> str:
+        known = ("auto", *(row.name for row in INDEX_KINDS))
+        if kind not in known:
+            raise ValueError(f"it should be one of {', '.join(known)}")
+        return kind
 
 
 class SummaryConfig(_Section):
@@ -91,7 +102,7 @@ class SummaryConfig(_Section):
     )
     budget: float = Field(default=0.15, gt=0, le=1, description="share of the video's length, for kts")
     clips: int = Field(default=5, ge=1, description="number of clips, for kmeans")
-    clip_seconds: float = Field(default=2.0, gt=0, description="length of a clip, for kmeans")
+    clip_seconds: float = Field(default=2.0, ge=0.1, description="length of a clip, for kmeans")
 
 
 class Archive(_Section):
@@ -130,8 +141,10 @@ class Archive(_Section):
 def check_name(name: str) -> None:
     """Refuse a name that Dagster or the lake would trip over, with the nearest good one."""
     if not NAME.fullmatch(name):
-        near = re.sub(r"_+", "_", re.sub(r"[^a-z0-9_]", "_", name.lower())).strip("_")
-        near = near if NAME.fullmatch(near) else f"a_{near}".rstrip("_")
+        # Accents off, so that they don't take their letters with them.
+        plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode()
+        near = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "archive"
+        near = near if NAME.fullmatch(near) else f"a_{near}"
         raise CatalogError(f"archive name {name!r} won't do: names are [a-z][a-z0-9_]*. Try {near!r}.")
 
 
@@ -162,8 +175,12 @@ def read_catalog(path: Path) -> Catalog:
     """Read and check the whole file; a file that isn't there is an empty catalog.
 
     Raises:
-        CatalogError: Not TOML, an unknown key, or a value out of range; the message names the entry.
+        CatalogError: A folder, no TOML, an unknown key, a value out of range; the message names the entry.
     """
+    if path.exists() and not path.is_file():
+        raise CatalogError(
+            f"the catalog {path} is no file. Point DINOLAKE_CATALOG at a TOML file, or a new name."
+        )
     if not path.is_file():
         return Catalog(path, {})
     try:
@@ -187,7 +204,53 @@ def _parse(path: Path, name: str, entry: Any) -> Archive:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("archives", name, *first["loc"]))
-        raise CatalogError(f"{path}: {where}: {first['msg']} (it has {first.get('input')!r}).") from error
+        if first["type"] == "extra_forbidden":
+            raise CatalogError(f"{path}: {where} is no known key. {_nearest_key(first['loc'])}") from error
+        if first["type"] == "missing":
+            raise CatalogError(f"{path}: {where} is missing. {_described(first['loc'])}") from error
+        raise CatalogError(f"{path}: {where} is {first['input']!r}; {in_words(first)}.") from error
+
+
+def in_words(fault: ErrorDetails) -> str:
+    """What pydantic finds wrong with a value, as the rest of a sentence about it."""
+    if fault["type"] == "model_type":
+        return "it should be a table"
+    return fault["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
+
+
+def _section(loc: Sequence[int | str]) -> type[_Section]:
+    """The section that a key stands in."""
+    section: type[_Section] = Archive
+    for part in loc[:-1]:
+        field = section.model_fields.get(str(part))
+        if (
+            field is not None
+            and isinstance(field.annotation, type)
+            and issubclass(field.annotation, _Section)
+        ):
+            section = field.annotation
+    return section
+
+
+def _nearest_key(loc: Sequence[int | str]) -> str:
+    known = [key for key in _section(loc).model_fields if key != "name"]
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"Did you mean {near[0]!r}?" if near else f"Known here: {', '.join(known)}."
+
+
+def _described(loc: Sequence[int | str]) -> str:
+    about = _section(loc).model_fields[str(loc[-1])].description
+    return f"It is {about}." if about else "`dinolake add` shows what an entry looks like."
+
+
+def check_free(path: Path, name: str) -> None:
+    """Refuse a name that the catalog has.
+
+    Raises:
+        CatalogError: The name is taken.
+    """
+    if name in read_catalog(path).archives:
+        raise CatalogError(f"archive {name!r} is in {path} already. Edit its entry, or choose another name.")
 
 
 def add_archive(path: Path, archive: Archive) -> None:
@@ -197,10 +260,7 @@ def add_archive(path: Path, archive: Archive) -> None:
         CatalogError: The name is taken.
     """
     with _editing(path) as document:
-        if archive.name in read_catalog(path).archives:
-            raise CatalogError(
-                f"archive {archive.name!r} is in {path} already. Edit its entry, or choose another name."
-            )
+        check_free(path, archive.name)
         archives = document.setdefault("archives", tomlkit.table(is_super_table=True))
         archives[archive.name] = archive.model_dump(exclude={"name"}, exclude_none=True)
 

@@ -7,20 +7,27 @@ on who was quicker. Paths are sent, never pixels. A worker that dies or hangs co
 import contextlib
 import functools
 import logging
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from lib.errors import DinolakeError
+from lib.processes import interrupts_held, is_alive
 
 # Chunks a worker may be ahead of the writer: bounds the object store whatever a video's length.
 _CHUNKS_AHEAD = 4
 _TRIES = 2
+_HEED_S = 0.5
+# Ray's folder of a run, by process, so that those of killed ones can be told.
+_FOLDER = "dlr-"
 # Beyond the decoder's own limit, which gives the better message.
 HANG_MARGIN_S = 30.0
 # Loading a large model takes a while; a worker that takes longer will not come.
@@ -140,14 +147,19 @@ class RayCompute:
             return
         import ray
 
+        with interrupts_held():
+            self._start(ray)
+
+    def _start(self, ray: Any) -> None:
         # Ray's notes on tokens and sessions are for Ray's operators, not for users of the lake.
         logging.getLogger("ray").setLevel(logging.ERROR)
         quiet = {"log_to_driver": False, "configure_logging": False, "ignore_reinit_error": False}
         if self._address:
             ray.init(address=self._address, namespace="dinolake", **quiet)
         else:
+            _sweep_folders()
             # Short, because Ray puts sockets below it and their paths end at 107 characters.
-            self._folder = tempfile.mkdtemp(prefix="dlr-", dir=tempfile.gettempdir())
+            self._folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
                 ray.init(address="local", include_dashboard=False, _temp_dir=self._folder, **quiet)
         self._is_open = True
@@ -169,13 +181,22 @@ class RayCompute:
             return
         import ray
 
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-        ray.shutdown()
-        self._is_open = False
-        if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with interrupts_held():
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+            ray.shutdown()
+            self._is_open = False
+            if self._folder:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _sweep_folders() -> None:
+    """Remove Ray's folders of processes that were killed: they couldn't."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
+        pid = folder.name.removeprefix(_FOLDER).split("-")[0]
+        if pid.isdigit() and not is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Pool:
@@ -196,15 +217,16 @@ class _Pool:
 
     def _await_start(self, number: int) -> None:
         import ray
-        from ray.exceptions import ActorDiedError, GetTimeoutError
+        from ray.exceptions import ActorDiedError
 
-        try:
-            ray.get(self._actors[number].ready.remote(), timeout=_START_LIMIT_S)
-        except GetTimeoutError as error:
+        answer = self._actors[number].ready.remote()
+        if not _is_ready(answer, _START_LIMIT_S):
             raise DinolakeError(
                 f"no Ray worker started within {_START_LIMIT_S:.0f} s: is the cluster full? "
                 "`ray status` tells."
-            ) from error
+            )
+        try:
+            ray.get(answer)
         except ActorDiedError as error:
             raise DinolakeError(f"a Ray worker can't load its model: {_innermost(error)}") from error
 
@@ -276,13 +298,13 @@ def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
 
     has_begun, seen = False, 0
     while True:
-        ready, _ = ray.wait([stream], timeout=limit_s + HANG_MARGIN_S if has_begun else None)
-        if not ready:
+        if not _is_ready(stream, limit_s + HANG_MARGIN_S if has_begun else math.inf):
             raise _WorkerLostError(
                 f"nothing came for {limit_s + HANG_MARGIN_S:.0f} s: the worker was ended", is_hang=True
             )
         try:
-            chunk = ray.get(next(stream))
+            with interrupts_held():
+                chunk = ray.get(next(stream))
         except StopIteration:
             return
         except RayTaskError as error:
@@ -298,6 +320,19 @@ def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
         seen += 1
         if seen > skip:
             yield chunk
+
+
+def _is_ready(answer: Any, limit_s: float) -> bool:
+    """Wait for an answer, at most so long; Ctrl-C is heeded twice a second."""
+    import ray
+
+    ends_at = time.monotonic() + limit_s
+    while time.monotonic() < ends_at:
+        with interrupts_held():
+            ready, _ = ray.wait([answer], timeout=max(0.0, min(_HEED_S, ends_at - time.monotonic())))
+        if ready:
+            return True
+    return False
 
 
 def _innermost(error: BaseException) -> str:

@@ -70,3 +70,9 @@ class DatasetError(DinolakeError):
 
 class OutputError(DinolakeError):
     """A file that was asked for can't be written."""
+
+
+class RunInterruptedError(DinolakeError):
+    """A run was told to end (Ctrl-C)."""
+
+    exit_status = 130

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from lib.errors import LakeError, QueryError
-from lib.ledger import Ledger
+from lib.ledger import Ledger, LedgerItem
+from lib.processes import is_alive
 
 WHOLE = "all"  # the shard name of stages that are made in one piece
 _FINGERPRINT, _FACTS = b"dinolake.fingerprint", b"dinolake.facts"
@@ -73,7 +74,7 @@ class Lake:
                 "Point DINOLAKE_LAKE at a folder."
             )
         self.root = Path(root).absolute()
-        self.ledger = Ledger(self.root / "ledger.sqlite")
+        self.ledger = Ledger(self.root / "ledger.sqlite", self._remembered)
 
     # -- places ------------------------------------------------------------------------------------------
 
@@ -96,17 +97,17 @@ class Lake:
         """The facts of a committed shard whose fingerprint is the wanted one; None when it has to be made.
 
         The ledger answers first; where it disagrees, the file's footer is the truth: a process may have died
-        between the move and the note.
+        between the move and the note, and a file of another size than was noted isn't the one that was made.
         """
         known = self.ledger.stage(place.archive, place.stage, place.contract, shard=place.shard)
         noted, facts = known.get(place.shard, ("", {}))
-        path = self.path(place)
-        if noted == wanted and path.is_file():
+        if noted == wanted and facts.get("bytes") == _size(self.path(place)):
             return Facts(**facts)
         footer = self.footer(place)
         if footer is None or footer[0] != wanted:
             return None
-        self._note(place, *footer)
+        if not self.ledger.is_read_only:
+            self._note(place, *footer)
         return footer[1]
 
     def footer(self, place: Place) -> tuple[str, Facts] | None:
@@ -116,9 +117,27 @@ class Lake:
             return None
         try:
             metadata = pq.read_metadata(path).metadata or {}
-            return metadata[_FINGERPRINT].decode(), Facts(**json.loads(metadata[_FACTS]))
+            facts = Facts(**json.loads(metadata[_FACTS]))
+            facts.bytes = path.stat().st_size  # a footer can't tell its own length
+            return metadata[_FINGERPRINT].decode(), facts
         except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
             return None  # damaged from outside: the shard counts as missing and is made again
+
+    def _remembered(self) -> Iterator[tuple[str, LedgerItem]]:
+        """Every archive's items, read back from the committed `items` files for a ledger that was lost."""
+        for folder in sorted(self.root.glob("[a-z]*/items")):
+            archive, seq = folder.parent.name, 0
+            for file in sorted(folder.glob("s*.parquet")):
+                for row in self.read(Place(archive, "items", file.stem)).to_pylist():
+                    is_unopened = not row["content_hash"]
+                    yield archive, LedgerItem(
+                        path=row["path"], item=row["item"], shard=file.stem, seq=seq, bytes=row["bytes"],
+                        mtime_ns=-1, content_hash=row["content_hash"],
+                        reason=row["verdict"] if is_unopened else "",
+                        removed=row["removed"], label=row["label"], split=row["split"],
+                        segments=json.dumps(row["segments"] or []),
+                    )  # fmt: skip
+                    seq += 1
 
     def _note(self, place: Place, mark: str, facts: Facts) -> None:
         self.ledger.write_stage(
@@ -129,7 +148,12 @@ class Lake:
 
     @contextmanager
     def lock(self, place: Place) -> Iterator[None]:
-        """One maker a shard and stage; the kernel drops it when its holder is killed."""
+        """One maker a shard and stage; the kernel drops it when its holder is killed.
+
+        Raises:
+            LakeError: This user may only read the lake.
+        """
+        self.ledger.require_writable()
         folder = self.root / "_locks"
         folder.mkdir(parents=True, exist_ok=True)
         name = ".".join(filter(None, (place.archive, place.stage, place.contract, place.shard)))
@@ -169,7 +193,7 @@ class Lake:
         removed = 0
         for entry in (self.root / "_tmp").glob(f"{socket.gethostname()}-*"):
             pid = entry.name.removeprefix(f"{socket.gethostname()}-").split("-")[0]
-            if pid.isdigit() and not _is_alive(int(pid)):
+            if pid.isdigit() and not is_alive(int(pid)):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
                 removed += 1
         return removed
@@ -248,7 +272,6 @@ class ShardWriter:
         if self._writer is None:
             return
         self.facts.seconds = self.facts.seconds or round(time.perf_counter() - self._began, 3)
-        self.facts.bytes = self._path.stat().st_size
         facts = json.dumps(asdict(self.facts))
         self._writer.add_key_value_metadata({_FINGERPRINT.decode(): mark, _FACTS.decode(): facts})
         self._writer.close()
@@ -286,19 +309,16 @@ def write_whole(path: Path, data: bytes | str) -> None:
     partial.replace(path)
 
 
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

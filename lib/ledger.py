@@ -5,12 +5,17 @@ the files' footers say; lost or doubted, they are read from there again (see `La
 """
 
 import json
+import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+
+from lib.errors import LakeError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items (
@@ -51,26 +56,104 @@ class LedgerItem:
 
 
 class Ledger:
-    """Opened where it is needed; SQLite's own locking makes it safe between processes."""
+    """Opened where it is needed; SQLite's own locking makes it safe between processes.
 
-    def __init__(self, path: Path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    Args:
+        path: The file; made if it isn't there.
+        remembered: What the lake's files tell of the items, by archive: read when a ledger is made anew.
+
+    Raises:
+        LakeError: The file is no ledger, or there is none and it can't be made.
+    """
+
+    def __init__(self, path: Path, remembered: Callable[[], Iterable[tuple[str, "LedgerItem"]]] = lambda: ()):
         self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LakeError(
+                f"the lake's folder {path.parent} can't be made ({error.strerror}). "
+                "Point DINOLAKE_LAKE at a folder that this user can write to."
+            ) from error
+        standing = path if path.exists() else path.parent
+        # SQLite writes beside its file too: without leave for both, everything here is for reading only.
+        self.is_read_only = not all(os.access(each, os.W_OK) for each in (standing, path.parent))
+        if not self._is_set_up():
+            self._set_up(remembered)
+
+    def _is_set_up(self) -> bool:
+        if not self._path.exists():
+            return False
+        return len(self._select("SELECT 1 FROM sqlite_master WHERE name IN ('items', 'stages')", [])) == 2
+
+    def _set_up(self, remembered: Callable[[], Iterable[tuple[str, "LedgerItem"]]]) -> None:
+        self.require_writable()
         with self._connect() as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(_TABLES)
+        # Tables and what is remembered in one transaction: no reader sees an archive without its items.
+        with self._writing() as connection:
+            known = {row[0] for row in connection.execute("SELECT name FROM sqlite_master")}
+            for statement in filter(str.strip, _TABLES.split(";")):
+                connection.execute(statement)
+            if "items" not in known:
+                for archive, item in remembered():
+                    _insert(connection, archive, [item])
+
+    def require_writable(self) -> None:
+        """Refuse, before anything is begun.
+
+        Raises:
+            LakeError: This user may only read the lake.
+        """
+        if self.is_read_only:
+            raise LakeError(
+                f"the lake {self._path.parent} can't be written to by this user: it can only be searched and "
+                "looked at. Ask its owner for write access to the folder and all in it, or point "
+                "DINOLAKE_LAKE at a folder of your own."
+            )
+
+    def _select(self, query: str, values: Sequence[str | None]) -> list[tuple[Any, ...]]:
+        # A reader who can't lock may meet a writer's last step, which takes a few milliseconds.
+        for pause_s in (0.01, 0.1, 1.0) if self.is_read_only else ():
+            with suppress(LakeError), self._connect() as connection:
+                return connection.execute(query, values).fetchall()
+            time.sleep(pause_s)
+        with self._connect() as connection:
+            return connection.execute(query, values).fetchall()
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        # One short connection a call: nothing is held over a fork or a Ray task. 60 s outlasts a busy writer.
-        connection = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+        connection = None
         try:
+            # One short connection a call: nothing is held over a fork or a Ray task. 60 s outlasts a writer.
+            connection = sqlite3.connect(self._address(), timeout=60, isolation_level=None, uri=True)
             yield connection
+        except sqlite3.OperationalError as error:
+            raise LakeError(
+                f"the lake's ledger {self._path} can't be used ({error}). See to its disk and its "
+                "permissions, and try again."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise LakeError(
+                f"the lake's ledger {self._path} is damaged ({error}). Delete it, with the -wal and -shm "
+                "files beside it; `dinolake run ARCHIVE` rebuilds it from the lake's own files."
+            ) from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
+
+    def _address(self) -> str:
+        address = f"file:{quote(os.fsencode(self._path))}"
+        if not self.is_read_only:
+            return address
+        # A ledger in WAL mode is read through two files beside it, which only a writer can make. While one
+        # has it open they are there; else nothing moves, and SQLite has to be told so to do without them.
+        is_open = Path(f"{self._path}-wal").exists()
+        return f"{address}?mode=ro" if is_open else f"{address}?mode=ro&immutable=1"
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
+        self.require_writable()
         with self._connect() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -85,53 +168,38 @@ class Ledger:
         where, values = (
             ("archive = ?", [archive]) if shard is None else ("archive = ? AND shard = ?", [archive, shard])
         )
-        with self._connect() as connection:
-            rows = connection.execute(
-                "SELECT path, item, shard, seq, bytes, mtime_ns,"  # noqa: S608 - `where` is one of the two above
-                " content_hash, reason, label, split, segments, removed"
-                f" FROM items WHERE {where} ORDER BY seq",
-                values,
-            ).fetchall()
+        rows = self._select(
+            "SELECT path, item, shard, seq, bytes, mtime_ns,"  # noqa: S608 - `where` is one of the two above
+            " content_hash, reason, label, split, segments, removed"
+            f" FROM items WHERE {where} ORDER BY seq",
+            values,
+        )
         return [LedgerItem(*(*row[:-1], bool(row[-1]))) for row in rows]
 
     def write_items(self, archive: str, items: Iterable[LedgerItem]) -> None:
         """Add or update items by path, all of them or none."""
         with self._writing() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [
-                    (archive, i.path, i.item, i.shard, i.seq, i.bytes, i.mtime_ns, i.content_hash, i.reason,
-                     i.label, i.split, i.segments, int(i.removed))
-                    for i in items
-                ],
-            )  # fmt: skip
+            _insert(connection, archive, items)
 
     def shards(self, archive: str) -> list[str]:
         """Every shard that holds an item, in order."""
-        with self._connect() as connection:
-            rows = connection.execute(
-                "SELECT DISTINCT shard FROM items WHERE archive = ? ORDER BY shard", [archive]
-            ).fetchall()
+        rows = self._select("SELECT DISTINCT shard FROM items WHERE archive = ? ORDER BY shard", [archive])
         return [row[0] for row in rows]
 
     def removed(self, archive: str) -> set[str]:
         """Items that are gone at their source: search leaves them out at once."""
-        with self._connect() as connection:
-            rows = connection.execute(
-                "SELECT item FROM items WHERE archive = ? AND removed = 1", [archive]
-            ).fetchall()
+        rows = self._select("SELECT item FROM items WHERE archive = ? AND removed = 1", [archive])
         return {row[0] for row in rows}
 
     def stage(
         self, archive: str, stage: str, contract: str = "", *, shard: str | None = None
     ) -> dict[str, tuple[str, dict[str, Any]]]:
         """Fingerprint and facts of every committed shard of a stage, or of one."""
-        with self._connect() as connection:
-            rows = connection.execute(
-                "SELECT shard, fingerprint, facts FROM stages WHERE archive = ? AND stage = ?"
-                " AND contract = ? AND shard = coalesce(?, shard)",
-                [archive, stage, contract, shard],
-            ).fetchall()
+        rows = self._select(
+            "SELECT shard, fingerprint, facts FROM stages WHERE archive = ? AND stage = ?"
+            " AND contract = ? AND shard = coalesce(?, shard)",
+            [archive, stage, contract, shard],
+        )
         return {shard: (fingerprint, json.loads(facts)) for shard, fingerprint, facts in rows}
 
     def write_stage(
@@ -143,3 +211,14 @@ class Ledger:
                 "INSERT OR REPLACE INTO stages VALUES (?,?,?,?,?,?)",
                 [archive, stage, contract, shard, fingerprint, json.dumps(facts)],
             )
+
+
+def _insert(connection: sqlite3.Connection, archive: str, items: Iterable[LedgerItem]) -> None:
+    connection.executemany(
+        "INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        [
+            (archive, i.path, i.item, i.shard, i.seq, i.bytes, i.mtime_ns, i.content_hash, i.reason,
+             i.label, i.split, i.segments, int(i.removed))
+            for i in items
+        ],
+    )  # fmt: skip

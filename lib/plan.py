@@ -1,11 +1,18 @@
-"""What a run would make, told from the ledger and the catalog alone."""
+"""What a run would make, told from the ledger, the catalog, and names, sizes and dates of the sources."""
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lib.errors import CatalogError
 from lib.lake import WHOLE
+from lib.ledger import LedgerItem
 from lib.stages.line import LINES
 from lib.stages.making import Work
+from lib.stages.sources import UNREAD, foresee
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -24,7 +31,11 @@ class StagePlan:
 
 
 def plan_archive(work: Work) -> dict[str, StagePlan]:
-    """State of every stage, as the sources were when they were last registered."""
+    """State of every stage as a run would find it; no source is opened.
+
+    Where the sources can't be looked at, as they were when they were last registered: a warning is logged.
+    """
+    work, at_source = _ahead(work)
     plans: dict[str, StagePlan] = {}
     for stage in LINES[work.archive.kind]:
         plan = plans[stage.name] = StagePlan()
@@ -33,14 +44,53 @@ def plan_archive(work: Work) -> dict[str, StagePlan]:
                 plan.done += 1
                 continue
             plan.due.add(shard)
-            if work.is_made(stage.name, shard):
-                plan.stale += 1
-                reason = _reason(plans, stage.upstream, shard)
-            else:
+            if not work.is_made(stage.name, shard):
                 plan.missing += 1
                 reason = "never made"
+            elif not work.is_whole(stage.name, shard):
+                plan.missing += 1
+                reason = "file damaged"
+            else:
+                plan.stale += 1
+                reason = _reason(plans, stage.upstream, shard)
+            if not stage.upstream:
+                reason = at_source.get(shard, reason)
             plan.why[reason] = plan.why.get(reason, 0) + 1
     return plans
+
+
+def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
+    """The archive with the items that a run would register, and what is new in each shard."""
+    known = work.lake.ledger.items(work.archive.name)
+    try:
+        items = foresee(work.archive, work.lake)
+    except CatalogError as error:
+        if work.archive.dataset is None or known:
+            _log.warning("%s: planned without its sources: %s", work.archive.name, error)
+        else:
+            _log.warning("%s: its dataset is downloaded by the first run; until then nothing is known of it.",
+                         work.archive.name)  # fmt: skip
+        return work, {}
+    return replace(work, items=items), _at_source(known, items)
+
+
+def _at_source(known: Sequence[LedgerItem], items: Sequence[LedgerItem]) -> dict[str, str]:
+    """Shard -> why its items are due, the weightiest where there are several."""
+    former = {item.path: item for item in known}
+    found: dict[str, set[str]] = {}
+    for item in items:
+        old = former.get(item.path)
+        if old is None or (old.removed and not item.removed):
+            reason = "new files"
+        elif item.removed and not old.removed:
+            reason = "files removed"
+        elif item.content_hash == UNREAD or item.reason != old.reason:
+            reason = "source changed"
+        else:
+            continue
+        found.setdefault(item.shard, set()).add(reason)
+    order = ("source changed", "new files", "files removed")
+    return {shard: min(reasons, key=order.index) for shard, reasons in found.items()}
 
 
 def _reason(plans: dict[str, StagePlan], upstream: tuple[str, ...], shard: str) -> str:

@@ -167,10 +167,12 @@ class ContractCard:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A file that stands in the archive but not in the figures."""
+    """A file that stands in the archive but not in the figures, or with a part of it only."""
 
     file: str
     reason: str
+    # Cut short: what could be decoded of it stands in the figures.
+    is_used: bool = False
 
     @property
     def row(self) -> tuple[str, str]:

@@ -3,7 +3,18 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.catalog import KINDS, Archive, EmbeddingConfig, FramesConfig, add_archive, check_name
+from pydantic import ValidationError
+
+from lib.catalog import (
+    KINDS,
+    Archive,
+    EmbeddingConfig,
+    FramesConfig,
+    add_archive,
+    check_free,
+    check_name,
+    in_words,
+)
 from lib.errors import CatalogError, UsageError
 from lib.settings import read_settings
 
@@ -16,7 +27,7 @@ def add_archive_entry(
 
     Raises:
         CatalogError: A bad or taken name, or a root that isn't there.
-        UsageError: A kind that isn't known or isn't built yet, or neither root nor dataset.
+        UsageError: A kind that isn't known or built yet, neither root nor dataset, a number out of range.
     """
     check_name(name)
     if kind not in KINDS:
@@ -31,6 +42,12 @@ def add_archive_entry(
         from lib.datasets import dataset as known
 
         known(dataset)
+    path = read_settings().catalog
+    check_free(path, name)
+    try:
+        frames = FramesConfig(per_second=per_second)
+    except ValidationError as error:
+        raise UsageError(f"--per-second is {per_second:g}; {in_words(error.errors()[0])}.") from error
     from lib.embedding.backbones import choose_default, resolve
 
     if backbone is None:
@@ -43,9 +60,8 @@ def add_archive_entry(
         kind="video",
         root=str(root.expanduser().absolute()) if root else None,
         dataset=dataset,
-        frames=FramesConfig(per_second=per_second),
+        frames=frames,
         embedding=EmbeddingConfig(backbone=backbone),
     )
-    path = read_settings().catalog
     add_archive(path, entry)
     return entry, path

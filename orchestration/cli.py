@@ -3,20 +3,18 @@
 Messages go to standard error; standard output has results, or one JSON document with --json.
 """
 
-import json
 import os
 import sys
 import warnings
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from lib.errors import DinolakeError
+from orchestration.terminal import plural, print_json, say, show, show_table, shown
 
 app = typer.Typer(
     name="dinolake",
@@ -26,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_out, _err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 ArchiveArgument = Annotated[str, typer.Argument(help="An archive of the catalog.")]
 JsonOption = Annotated[
@@ -41,37 +38,30 @@ def main() -> None:
     try:
         app()
     except DinolakeError as error:
-        _err.print(f"dinolake: {error}", markup=False, soft_wrap=True)
+        say(f"dinolake: {error}")
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
-        _err.print("dinolake: interrupted; what was committed stays, the same command goes on from there.")
+        say("dinolake: interrupted; what was committed stays, the same command goes on from there.")
         raise SystemExit(130) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError):
             # The reader of a pipe left (`| head`); what was asked for is done.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
-        _err.print(f"dinolake: {error}", markup=False, soft_wrap=True)
+        what = f"{shown(error.filename)}: {error.strerror}." if error.filename else str(error)
+        say(f"dinolake: {what}")
         raise SystemExit(1) from None
     except Exception as error:
         if os.environ.get("DINOLAKE_TRACEBACK"):
             raise
         what = f"dinolake: this is a bug in Dinolake ({type(error).__name__}: {error})."
-        _err.print(f"{what} DINOLAKE_TRACEBACK=1 shows where.", markup=False, soft_wrap=True)
+        say(f"{what} DINOLAKE_TRACEBACK=1 shows where.")
         raise SystemExit(1) from None
-
-
-def _say(line: str) -> None:
-    _err.print(line, markup=False, soft_wrap=True)
-
-
-def _print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def _version(is_asked: bool) -> None:
     if is_asked:
-        _out.print(f"dinolake {metadata.version('dinolake')}")
+        show(f"dinolake {metadata.version('dinolake')}")
         raise typer.Exit
 
 
@@ -91,13 +81,13 @@ def archives(as_json: JsonOption = False) -> None:
 
     rows = list_archives()
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    table = Table("archive", "kind", "items", "rejected", "stale shards", "state", box=None, pad_edge=False)
-    for row in rows:
-        counts = (str(row["items"]), str(row["rejected"]), str(row["stale_shards"]))
-        table.add_row(row["archive"], row["kind"], *counts, row["state"])
-    _out.print(table if rows else "no archives yet: `dinolake add NAME video FOLDER`")
+    if not rows:
+        show("no archives yet: `dinolake add NAME video FOLDER`")
+        return
+    columns = ("archive", "kind", "items", "rejected", "stale_shards", "state")
+    show_table([c.replace("_", " ") for c in columns], [[row[c] for c in columns] for row in rows])
 
 
 @app.command()
@@ -118,9 +108,9 @@ def add(
     from orchestration.adding import add_archive_entry
 
     entry, path = add_archive_entry(
-        name, kind, root, dataset=dataset, backbone=backbone, per_second=per_second, say=_say
+        name, kind, root, dataset=dataset, backbone=backbone, per_second=per_second, say=say
     )
-    _say(f"added {entry.name!r} to {path}. Next: dinolake run {entry.name}")
+    say(f"added {entry.name!r} to {path}. Next: dinolake run {entry.name}")
 
 
 @app.command()
@@ -140,27 +130,22 @@ def run(
     from orchestration.runs import run_archive
 
     chosen = the_catalog().archive(archive)
-    outcome = run_archive(chosen, open_lake(), until=stage, accept_empty=accept_empty, refit=refit, say=_say)
+    outcome = run_archive(chosen, open_lake(), until=stage, accept_empty=accept_empty, refit=refit, say=say)
     if as_json:
         stages = {name: asdict(counted) for name, counted in outcome.stages.items()}
-        _print_json(
-            {"archive": archive, "stages": stages, "runs": outcome.runs, "warnings": outcome.warnings}
-        )
+        print_json({"archive": archive, "stages": stages, "runs": outcome.runs, "warnings": outcome.warnings})
         return
-    table = Table("stage", "made", "kept", "rejected", "seconds", box=None, pad_edge=False)
-    for name, counted in outcome.stages.items():
-        table.add_row(
-            name,
-            *(f"{value:,}" for value in (counted.made, counted.kept, counted.rejected)),
-            f"{counted.seconds:.1f}",
-        )
-    _out.print(table)
+    rows = [
+        (name, *(f"{n:,}" for n in (counted.made, counted.kept, counted.rejected)), f"{counted.seconds:.1f}")
+        for name, counted in outcome.stages.items()
+    ]
+    show_table(["stage", "made", "kept", "rejected", "seconds"], rows)
     for file, reason in outcome.reasons.items():
-        _say(f"refused or cut short: {file!r}: {reason}")
+        say(f"refused or cut short: {shown(file)}: {reason}")
     for check, found in outcome.warnings.items():
-        _say(f"check {check}: {found}")
+        say(f"check {check}: {found}")
     if outcome.is_all_kept:
-        _say("nothing to do: everything was up to date.")
+        say("nothing to do: everything was up to date.")
 
 
 @app.command()
@@ -184,17 +169,20 @@ def search(
     request = Request(image=image, video=video, item=item, k=k, where=where)
     found = answer(the_catalog().archive(archive), open_lake(), request, sheet=sheet, clips=clips)
     for note in found.notes:
-        _say(note)
+        say(note)
     if as_json:
         hits = [{name: value for name, value in asdict(hit).items() if name != "shard"} for hit in found.hits]
-        _print_json({"archive": archive, "contract": found.contract, "hits": hits})
-        return
-    table = Table("", "item", "from", "to", "score", "path", box=None, pad_edge=False)
-    for hit in found.hits:
-        table.add_row(
-            str(hit.rank), hit.item, f"{hit.start_s:.1f}", f"{hit.end_s:.1f}", f"{hit.score:.3f}", hit.path
-        )
-    _out.print(table if found.hits else "no hits")
+        print_json({"archive": archive, "contract": found.contract, "hits": hits})
+    elif found.hits:
+        rows = [
+            (hit.rank, hit.item, f"{hit.start_s:.1f}", f"{hit.end_s:.1f}", f"{hit.score:.3f}", hit.path)
+            for hit in found.hits
+        ]
+        show_table(["", "item", "from", "to", "score", "path"], rows)
+    else:
+        show("no hits")
+    if clips is not None and found.hits and not found.clips:
+        raise DinolakeError("none of the hits could be cut; the reasons are above.")
 
 
 @app.command()
@@ -216,13 +204,35 @@ def summarize(
 
     made = summarize_file(
         video, out, method=method, budget=budget, clips=clips, clip_seconds=clip_seconds,
-        backbone=backbone, per_second=per_second, say=_say,
+        backbone=backbone, per_second=per_second, say=say,
     )  # fmt: skip
     if as_json:
-        _print_json(made.document)
+        print_json(made.document)
     else:
         for path in made.paths:
-            _out.print(str(path), markup=False, soft_wrap=True)
+            show(shown(path))
+
+
+@app.command()
+def change(
+    before: Annotated[Path, typer.Argument(help="The earlier picture: a GeoTIFF, or any picture.")],
+    after: Annotated[Path, typer.Argument(help="The later one; warped onto the earlier's grid if need be.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
+    backbone: Annotated[str | None, typer.Option(help="A backbone spec.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find what changed between two pictures of one place: a map, polygons with areas, a picture."""
+    from orchestration.changing import change_files
+
+    made = change_files(before, after, out, backbone=backbone, say=say)
+    if as_json:
+        print_json(made.summary)
+        return
+    unit = "px" if "changed_px" in made.summary else "m2"
+    area = f"{made.summary[f'changed_{unit}']:,.0f} {'m²' if unit == 'm2' else 'px'}"
+    show(f"{plural(made.summary['polygons'], 'polygon')}, {area}, {made.summary['changed_pct']:.2f} %")
+    for path in made.paths:
+        show(shown(path))
 
 
 @app.command()
@@ -243,14 +253,11 @@ def embed(
     """
     from orchestration.embedding import embed_paths
 
-    made = embed_paths(paths, out, backbone=backbone, per_second=per_second, size_px=size_px, say=_say)
+    made = embed_paths(paths, out, backbone=backbone, per_second=per_second, size_px=size_px, say=say)
     for path, reason in made.refused.items():
-        _say(f"refused: {path!r}: {reason}")
-    _out.print(
-        f"{made.vectors:,} vectors of {made.files} files, {made.backbone}, to {out}",
-        markup=False,
-        soft_wrap=True,
-    )
+        say(f"refused: {shown(path)}: {reason}")
+    counted = f"{plural(made.vectors, 'vector')} of {plural(made.files, 'file')}"
+    show(f"{counted}, {made.backbone}, to {shown(out)}")
     if not made.vectors:
         raise DinolakeError("nothing could be embedded; the reasons are above.")
 
@@ -265,31 +272,34 @@ def plan(
 
     plans = list_plans(archive)
     if as_json:
-        _print_json(plans)
+        print_json(plans)
         return
-    table = Table("archive", "stage", "done", "stale", "missing", box=None, pad_edge=False)
+    states = ("done", "stale", "missing")
+    rows = [
+        (
+            entry["archive"],
+            stage,
+            *(counted[state] for state in states),
+            ", ".join(f"{reason} ({count})" for reason, count in counted["why"].items()),
+        )
+        for entry in plans
+        for stage, counted in entry["stages"].items()
+    ]
+    show_table(["archive", "stage", *states, "why (shards)"], rows)
     for entry in plans:
-        for stage, counted in entry["stages"].items():
-            table.add_row(entry["archive"], stage, *(str(counted[n]) for n in ("done", "stale", "missing")))
-    _out.print(table)
+        if "error" in entry:
+            say(f"{entry['archive']}: {entry['error']}")
 
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Of the web page.")] = 3000,
+    port: Annotated[int, typer.Option(help="Of the web page.", min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
 ) -> None:
     """Open the Dagster UI on this lake, with its daemon (what `make dev` runs)."""
-    from lib.settings import project_root
-    from orchestration.instance import prepare_home
+    from orchestration.serving import serve_ui
 
-    prepare_home()
-    # In the servers that it starts too: a line of these for each asset would bury what matters.
-    os.environ.setdefault("PYTHONWARNINGS", "ignore")
-    _say(f"Dagster UI at http://{host}:{port} (Ctrl-C ends it)")
-    program = Path(sys.executable).with_name("dagster")
-    arguments = ["dev", "-w", str(project_root() / "workspace.yaml"), "-h", host, "-p", str(port)]
-    os.execv(program, [str(program), *arguments])  # noqa: S606 - no shell
+    serve_ui(host, port, say=say)
 
 
 @app.command(hidden=True)
@@ -297,7 +307,7 @@ def demo() -> None:
     """What `make demo` runs, once everything is installed."""
     from orchestration.demo import run_demo
 
-    run_demo(say=lambda line: _out.print(line, markup=False, soft_wrap=True))
+    run_demo(say=show)
 
 
 if __name__ == "__main__":

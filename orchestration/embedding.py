@@ -1,6 +1,6 @@
 """`dinolake embed`: any pictures and videos into one Parquet file, without a lake."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lib.errors import DinolakeError, UsageError
+from orchestration.outputs import is_utf8, require_output
 
 PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"])
 
@@ -36,26 +37,36 @@ def embed_paths(
     """Embed files, and files in folders, in sorted order; what can't be read is named, and stops nothing.
 
     Raises:
-        UsageError: A path that isn't there, or a folder named as the output.
+        UsageError: A path that isn't there, nothing to embed, an output that is an input or a folder, or
+            numbers out of range.
     """
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} isn't there.")
-    if out.is_dir():
-        raise UsageError(f"-o {out} is a folder; name a file, such as {out / 'vectors.parquet'}.")
-    from lib.embedding.backbones import choose_default
+    files = list(_files(paths))
+    require_output(out, "-o", inputs=files)
+    if not files:
+        raise UsageError(
+            f"{', '.join(map(str, paths))}: no file there has a picture's or a video's ending. "
+            "Files without one can be given by name."
+        )
+    from lib.embedding.backbones import choose_default, contract_of, resolve
     from lib.embedding.embed import Embedder
     from lib.embedding.vectors import unit
     from lib.media.sampling import Sampling
 
+    sampling = Sampling(per_second=per_second)
+    notes: list[str] = []
     if backbone is None:
         backbone, notes = choose_default()
-        for note in notes:
-            say(note)
-    embedder = Embedder(backbone, size_px=size_px)
+    spec = resolve(backbone)
+    contract_of(spec, size_px=size_px)  # a size that doesn't fit is told first, and alone
+    for note in notes:
+        say(note)
+    embedder = Embedder(spec, size_px=size_px)
     made = Embedded(backbone=embedder.backbone.name)
     seen: list[tuple[str, float | None]] = []
-    pictures = _pictures(_files(paths), Sampling(per_second=per_second), seen, made)
+    pictures = _pictures(files, sampling, seen, made)
     dim = embedder.contract.cls_dim
     schema = pa.schema(
         [("path", pa.string()), ("t_s", pa.float64()), ("vector", pa.list_(pa.float32(), dim))],
@@ -100,13 +111,16 @@ def _files(paths: list[Path]) -> Iterator[Path]:
 
 
 def _pictures(
-    files: Iterator[Path], sampling: Any, seen: list[tuple[str, float | None]], made: Embedded
+    files: Iterable[Path], sampling: Any, seen: list[tuple[str, float | None]], made: Embedded
 ) -> Iterator[np.ndarray]:
     from lib.media.image import read_image
     from lib.media.video import sample_video
 
     for file in files:
         before = len(seen) + made.vectors
+        if not is_utf8(file):
+            made.refused[str(file)] = "its name is no valid UTF-8: rename it"
+            continue
         try:
             if file.suffix.lower() in PICTURE_SUFFIXES:
                 rgb = read_image(file)

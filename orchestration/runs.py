@@ -6,18 +6,19 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import dagster as dg
 
 from assets_defs.partitions import SHARDS_A_RUN, shards_of
 from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
-from lib.errors import StageFailedError, UsageError
+from lib.errors import RunInterruptedError, StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
 from lib.stages.line import LINES
 from lib.stages.making import Work
 from lib.stages.verify import rejected_share
-from orchestration.instance import close_orphans, prepare_home
+from orchestration.instance import close_orphans, prepare_home, terminal_instance
 from orchestration.jobs import SCOREBOARD_JOB, VIDEO_STEPS, Step, job_name
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -62,6 +63,7 @@ def run_archive(
     Raises:
         UsageError: No such stage.
         StageFailedError: Some shards failed; the message names them. All others are committed.
+        RunInterruptedError: Ctrl-C.
     """
     wanted = _wanted_stages(archive, until)
     prepare_home()
@@ -70,28 +72,37 @@ def run_archive(
 
     definitions = defs()
     outcome = RunOutcome(archive.name)
-    with dg.DagsterInstance.get() as instance:
-        close_orphans(instance)
-        runner = _Runner(definitions, instance, archive, lake, outcome, say)
-        if accept_empty:
-            from lib.stages.acquire import acquire
+    try:
+        with terminal_instance() as instance:
+            close_orphans(instance)
+            runner = _Runner(definitions, instance, archive, lake, outcome, say)
+            if accept_empty:
+                from lib.stages.acquire import acquire
 
-            acquire(archive, lake, accept_empty=True)
-        if refit:
-            from lib.stages.centring import make_centring
+                acquire(archive, lake, accept_empty=True)
+            if refit:
+                from lib.stages.centring import make_centring
 
-            make_centring(Work(lake, archive), refit=True)
-        for step in VIDEO_STEPS:
-            stages = tuple(stage for stage in step.stages if stage in wanted)
-            if stages:
-                runner.make(step, stages)
-        if until is None:
-            runner.launch(SCOREBOARD_JOB, None, [SCOREBOARD])
+                make_centring(Work(lake, archive), refit=True)
+            for step in VIDEO_STEPS:
+                stages = tuple(stage for stage in step.stages if stage in wanted)
+                if stages:
+                    runner.make(step, stages)
+            if until is None:
+                runner.launch(SCOREBOARD_JOB, None, [SCOREBOARD])
+    except KeyboardInterrupt:
+        raise RunInterruptedError(
+            "interrupted; what was committed stays, the same command goes on from there."
+        ) from None
     return outcome
 
 
 def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
     """A stage and all above it; all stages for None."""
+    if archive.kind not in LINES:
+        raise UsageError(
+            f"archives of kind {archive.kind!r} aren't built yet; this version has the video line."
+        )
     line = {stage.name: stage for stage in LINES[archive.kind]}
     if until is None:
         return {"sources", *line}
@@ -184,11 +195,20 @@ class _Runner:
             partitions = sorted(self._lake.ledger.shards(self._archive.name))
             self._instance.add_dynamic_partitions(shards_of(self._archive.name).name or "", partitions)
             tags |= {_RANGE_START: span[0], _RANGE_END: span[1]}
-        result = self._definitions.resolve_job_def(job).execute_in_process(
-            instance=self._instance, tags=tags, asset_selection=keys, raise_on_error=False, run_config=_QUIET
-        )
+        try:
+            result = self._definitions.resolve_job_def(job).execute_in_process(
+                instance=self._instance,
+                tags=tags,
+                asset_selection=keys,
+                raise_on_error=False,
+                run_config=_QUIET,
+            )
+        except dg.DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None
         self._outcome.runs.append(result.run_id)
         self._collect(result)
+        if _is_interrupted(result):
+            raise KeyboardInterrupt
         if not result.success:
             raise StageFailedError(_failure(result))
 
@@ -225,6 +245,22 @@ def _batches(
                 yield selected, run[first : first + SHARDS_A_RUN]
 
 
+def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether Ctrl-C ended a step, which Dagster notes as a failure of the step's."""
+    return any(
+        found.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        for event in result.all_events
+        if event.is_step_failure
+        for found in _causes(event.step_failure_data.error)
+    )
+
+
+def _causes(error: Any) -> Iterator[Any]:
+    while error is not None:
+        yield error
+        error = error.cause
+
+
 def _failure(result: dg.ExecuteInProcessResult) -> str:
     reasons = []
     for event in result.all_events:
@@ -234,10 +270,8 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             if failure is not None and failure.description:
                 reasons.append(failure.description)
             elif error is not None:
-                cause = error
-                while cause.cause is not None:
-                    cause = cause.cause
-                reasons.append(cause.message.strip().split(": ", 1)[-1])
+                *_, first = _causes(error)
+                reasons.append(first.message.strip().split(": ", 1)[-1])
     reasons.extend(
         f"check {found.check_name} of {found.asset_key.to_user_string()}: {found.description}"
         for found in result.get_asset_check_evaluations()

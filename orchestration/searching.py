@@ -8,6 +8,8 @@ from lib.catalog import Archive
 from lib.errors import DinolakeError, QueryError, UnreadableMediaError
 from lib.lake import Lake, write_whole
 from lib.stages.making import Work
+from orchestration.outputs import require_folder, require_output
+from orchestration.terminal import shown
 
 if TYPE_CHECKING:
     from lib.search.query import Hit, Query, Searcher
@@ -26,11 +28,12 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """The hits, the contract they belong to, and what the user should know besides."""
+    """The hits, their contract, what the user should know besides, and the clips that were cut."""
 
     contract: str
     hits: "list[Hit]"
     notes: list[str] = field(default_factory=list)
+    clips: list[Path] = field(default_factory=list)
 
 
 def answer(
@@ -40,6 +43,7 @@ def answer(
 
     Raises:
         QueryError: Not just one of picture, clip and item; k below 1; a query that can't be read.
+        UsageError: The sheet or the clips can't be written where they should go.
     """
     given = [name for name in ("image", "video", "item") if getattr(request, name) is not None]
     if len(given) != 1:
@@ -49,6 +53,11 @@ def answer(
     for path in (request.image, request.video):
         if path is not None and not path.is_file():
             raise QueryError(f"{path} is no file.")
+    asked = [path for path in (request.image, request.video) if path is not None]
+    if sheet is not None:
+        require_output(sheet, "--sheet", inputs=asked)
+    if clips is not None:
+        require_folder(clips, f"--clips {clips}")
     if archive.kind != "video":
         raise QueryError(f"archive {archive.name!r} is of kind {archive.kind}; this version searches videos.")
     from lib.search.query import Searcher
@@ -58,10 +67,11 @@ def answer(
     query, picture = _query(work, searcher, request)
     found = Answer(work.contract.id, searcher.search(query, k=request.k, where=request.where))
     if sheet is not None:
+        require_output(sheet, "--sheet", inputs=[Path(hit.path) for hit in found.hits])
         _write_sheet(work, searcher, query, picture, found, sheet)
-        found.notes.append(f"sheet: {sheet}")
+        found.notes.append(f"sheet: {shown(sheet)}")
     if clips is not None:
-        found.notes += _cut(found.hits, clips)
+        _cut(found, clips, asked)
     return found
 
 
@@ -93,7 +103,7 @@ def _query(work: Work, searcher: "Searcher", request: Request) -> "tuple[Query, 
     vectors = embedder.embed_all(pictures)
     features = searcher.features(vectors.cls, vectors.patch_mean)
     middle = pictures[len(pictures) // 2]
-    return Query(features, str(path)), jpeg_bytes(middle, max_side=320)
+    return Query(features, shown(path)), jpeg_bytes(middle, max_side=320)
 
 
 def _write_sheet(
@@ -120,19 +130,19 @@ def _write_sheet(
     write_whole(path, page)
 
 
-def _cut(hits: "list[Hit]", folder: Path) -> list[str]:
+def _cut(found: Answer, folder: Path, asked: list[Path]) -> None:
     from lib.media.encode import cut_clip
 
     folder.mkdir(parents=True, exist_ok=True)
-    notes = []
-    for hit in hits:
+    for hit in found.hits:
         out = folder / f"{hit.rank:02d}_{_plain(hit.item)}_{hit.start_s:.1f}-{hit.end_s:.1f}.mp4"
         try:
+            require_output(out, "--clips:", inputs=[Path(hit.path), *asked])
             cut_clip(Path(hit.path), hit.start_s, hit.end_s, out)
-            notes.append(f"clip: {out}")
+            found.clips.append(out)
+            found.notes.append(f"clip: {shown(out)}")
         except DinolakeError as error:
-            notes.append(f"hit {hit.rank} can't be cut: {error}")
-    return notes
+            found.notes.append(f"hit {hit.rank} can't be cut: {error}")
 
 
 def _plain(name: str) -> str:

@@ -4,12 +4,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lib.errors import QueryError, UnreadableMediaError, UsageError
 from lib.lake import write_whole
+from orchestration.outputs import is_utf8, require_output
+from orchestration.terminal import shown
+
+if TYPE_CHECKING:
+    from lib.media.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,26 +41,32 @@ def summarize_file(
         raise UsageError(f"-o {out}: a summary is an mp4; give a name that ends in .mp4.")
     if not video.is_file():
         raise QueryError(f"{video} is no file.")
-    if out.exists() and out.samefile(video):
-        raise UsageError(f"-o {out} is the video itself; give another name.")
+    board, listing = out.with_name(f"{out.stem}_storyboard.jpg"), out.with_suffix(".json")
+    for path in (out, board, listing):
+        require_output(path, "-o", inputs=[video])
+    if not is_utf8(video):
+        raise UsageError(f"{shown(video)}: its name is no valid UTF-8; rename it.")
     from lib.embedding.backbones import choose_default
     from lib.media.encode import write_summary
+    from lib.media.sampling import Sampling
     from lib.media.video import probe_video
+    from lib.tasks.summarize import check_budget, check_clips
 
+    sampling = Sampling(per_second=per_second)
+    check_budget(budget) if method == "kts" else check_clips(clips, clip_seconds)
     if backbone is None:
         backbone, notes = choose_default()
         for note in notes:
             say(note)
     try:
         facts = probe_video(video)
-        times_s, features, pictures, runtime = _features(video, backbone, per_second)
+        times_s, features, pictures, runtime = _features(video, backbone, sampling)
     except UnreadableMediaError as error:
         raise QueryError(f"{video} can't be summed up: {error}") from error
     duration_s = max(facts.duration_s, float(times_s[-1]))
     summary = _summary(features, times_s, duration_s, method, budget, clips, clip_seconds)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_summary(video, summary.segments, out)
-    board, listing = out.with_name(f"{out.stem}_storyboard.jpg"), out.with_suffix(".json")
     write_whole(board, _storyboard(summary.segments, times_s, pictures))
     document = {
         "video": str(video), "summary": str(out), "storyboard": str(board), "method": method,
@@ -72,17 +83,16 @@ def summarize_file(
             for t, score in zip(times_s, summary.frame_scores, strict=True)
         ],
     }  # fmt: skip
-    write_whole(listing, json.dumps(document, indent=1, ensure_ascii=False))
+    write_whole(listing, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False))
     return MadeSummary((out, board, listing), document)
 
 
 def _features(
-    video: Path, backbone: str, per_second: float
+    video: Path, backbone: str, sampling: "Sampling"
 ) -> tuple[np.ndarray, np.ndarray, list[bytes], str]:
     from lib.embedding.embed import Embedder
     from lib.embedding.vectors import unit
     from lib.media.image import jpeg_bytes
-    from lib.media.sampling import Sampling
     from lib.media.video import sample_video
     from lib.stages.centring import frame_features
 
@@ -91,7 +101,7 @@ def _features(
     pictures: list[bytes] = []
 
     def frames() -> Any:
-        for frame in sample_video(video, Sampling(per_second=per_second)):
+        for frame in sample_video(video, sampling):
             times_s.append(frame.t_s)
             pictures.append(jpeg_bytes(frame.rgb, max_side=320))
             yield frame.rgb

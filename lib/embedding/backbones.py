@@ -53,11 +53,14 @@ def contract_of(
         cls_dim=told.cls_dim,
         patch_dim=told.patch_dim,
         grid=(side, side),
+        deep=(size_px // told.deep_px, size_px // told.deep_px, told.deep_dim)
+        if "deep_grid" in pooling
+        else (),
     )
 
 
 def load(backbone: str | BackboneSpec, device: str = "cpu") -> "torch.nn.Module":
-    """The network, float32: normalised images (B, 3, S, S) in, CLS (B, D) and patches (B, h, w, Dp) out.
+    """The network, float32: normalised images (B, 3, S, S) in; CLS, patches and last map out.
 
     Raises:
         BackboneUnavailableError: The weights can't be read or don't fit their architecture.

@@ -11,7 +11,7 @@ from lib.errors import ContractMismatchError, UsageError
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-POOLINGS = ("cls", "patch_mean", "patch_grid")
+POOLINGS = ("cls", "patch_mean", "patch_grid", "deep_grid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,12 @@ class Contract:
         weights_sha256: Hash of the weight file's bytes: the same weights in another format count as others.
         preprocessing: What happens to a picture first.
         layers: Where the vectors are read.
-        pooling: Which vectors are kept, of `cls`, `patch_mean` and `patch_grid`.
+        pooling: Which vectors are kept, of `cls`, `patch_mean`, `patch_grid` and `deep_grid`.
         cls_dim: Length of a `cls` vector.
         patch_dim: Length of a `patch_mean` vector, and of each cell's in a `patch_grid`.
         grid: Cells of a patch grid, as (rows, columns).
+        deep: (rows, columns, length) of a `deep_grid`, the last map of a network whose patches are read
+            before its end; empty where it isn't kept.
         dtype: How the vectors rest in the lake; they are brought to unit length in float32 when read.
     """
 
@@ -52,14 +54,15 @@ class Contract:
     cls_dim: int
     patch_dim: int
     grid: tuple[int, int]
+    deep: tuple[int, ...] = ()
     dtype: str = "float16"
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.pooling if name not in POOLINGS]
         if unknown or "cls" not in self.pooling or len(set(self.pooling)) < len(self.pooling):
             raise UsageError(
-                f"pooling {list(self.pooling)} can't be had: give 'cls' and, if wanted, 'patch_mean' and "
-                "'patch_grid', each once"
+                f"pooling {list(self.pooling)} can't be had: give 'cls' and, if wanted, 'patch_mean', "
+                "'patch_grid' and 'deep_grid', each once"
             )
 
     @property
@@ -68,6 +71,8 @@ class Contract:
         told = asdict(self)
         # A backbone shown under a better name makes the same vectors.
         del told["backbone"]
+        if not self.deep:
+            del told["deep"]  # ids that were given before there was such a thing stay
         mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
         name = re.sub(r"[^a-z0-9]+", "_", self.architecture.lower()).strip("_")
         return f"{name}-{self.preprocessing.size_px}-{mark}"
@@ -84,6 +89,7 @@ class Contract:
             "cls": (self.cls_dim,),
             "patch_mean": (self.patch_dim,),
             "patch_grid": (*self.grid, self.patch_dim),
+            "deep_grid": self.deep,
         }
         return {name: shapes[name] for name in self.pooling}
 

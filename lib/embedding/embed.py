@@ -19,11 +19,13 @@ class Vectors:
         cls: (n, cls_dim).
         patch_mean: (n, patch_dim); (n, 0) under a contract that doesn't keep it.
         patch_grid: (n, rows, columns, patch_dim); None under a contract that doesn't keep it.
+        deep_grid: (n, rows, columns, deep_dim); the same.
     """
 
     cls: np.ndarray
     patch_mean: np.ndarray
     patch_grid: np.ndarray | None = None
+    deep_grid: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.cls)
@@ -98,7 +100,12 @@ class Embedder:
                     )
             halves = {name: to_half(values) for name, values in made.items()}
             empty = np.zeros((len(halves["cls"]), 0), np.float16)
-            yield Vectors(halves["cls"], halves.get("patch_mean", empty), halves.get("patch_grid"))
+            yield Vectors(
+                halves["cls"],
+                halves.get("patch_mean", empty),
+                halves.get("patch_grid"),
+                halves.get("deep_grid"),
+            )
 
     def embed_all(self, pictures: Iterable[np.ndarray]) -> Vectors:
         """Vectors of a few pictures, all at once."""
@@ -106,10 +113,15 @@ class Embedder:
         if not parts:
             dims = {"patch_mean": (0,)} | self.contract.dims
             none = {name: np.zeros((0, *shape), np.float16) for name, shape in dims.items()}
-            return Vectors(none["cls"], none["patch_mean"], none.get("patch_grid"))
-        grids = [part.patch_grid for part in parts if part.patch_grid is not None]
+            return Vectors(none["cls"], none["patch_mean"], none.get("patch_grid"), none.get("deep_grid"))
         return Vectors(
             np.concatenate([part.cls for part in parts]),
             np.concatenate([part.patch_mean for part in parts]),
-            np.concatenate(grids) if grids else None,
+            _joined([part.patch_grid for part in parts]),
+            _joined([part.deep_grid for part in parts]),
         )
+
+
+def _joined(grids: list[np.ndarray | None]) -> np.ndarray | None:
+    there = [grid for grid in grids if grid is not None]
+    return np.concatenate(there) if there else None

@@ -14,10 +14,17 @@ Answer = TypeVar("Answer")
 
 
 def cached(repo: str) -> Path | None:
-    """The folder of a repository's newest snapshot in the local cache, if its weights are there."""
-    from huggingface_hub import try_to_load_from_cache
+    """The folder of a repository's newest snapshot in the local cache, if its weights are there.
 
-    found = try_to_load_from_cache(repo, _FILES[1], cache_dir=_cache())
+    None too for what no repository can be named.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(repo, _FILES[1], cache_dir=_cache())
+    except HFValidationError:
+        return None
     return Path(found).parent if isinstance(found, str) else None
 
 

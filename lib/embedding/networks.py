@@ -11,9 +11,14 @@ from torch.nn import functional
 from lib.embedding.architectures import Architecture, ConvNext, Vit
 from lib.errors import BackboneUnavailableError
 
+# CLS (B, D), patches (B, h, w, Dp), and the last map (B, h', w', Dl).
+Read = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
 
 class VitFeatures(nn.Module):  # type: ignore[misc]
     """A DINOv3 ViT that answers with its CLS token and its patch tokens, after the final norm.
+
+    The patches are its last map too.
 
     The registers, between the two, are left out: they belong to no place in the picture.
     """
@@ -37,11 +42,12 @@ class VitFeatures(nn.Module):  # type: ignore[misc]
         )
         self.prefix = 1 + architecture.registers
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """CLS (B, D) and patches (B, h, w, D) of normalised images (B, 3, S, S)."""
+    def forward(self, images: torch.Tensor) -> Read:
+        """CLS (B, D), patches (B, h, w, D) and the same again, of normalised images (B, 3, S, S)."""
         tokens = self.network.forward_features(images)
         side = math.isqrt(tokens.shape[1] - self.prefix)
-        return tokens[:, 0], tokens[:, self.prefix :].unflatten(1, (side, side))
+        patches = tokens[:, self.prefix :].unflatten(1, (side, side))
+        return tokens[:, 0], patches, patches
 
 
 class ConvNextFeatures(nn.Module):  # type: ignore[misc]
@@ -53,10 +59,11 @@ class ConvNextFeatures(nn.Module):  # type: ignore[misc]
             "convnext_tiny", depths=architecture.depths, dims=architecture.dims, num_classes=0
         )
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """CLS (B, D) and patches (B, h, w, D) of normalised images (B, 3, S, S)."""
+    def forward(self, images: torch.Tensor) -> Read:
+        """CLS (B, D), patches (B, h, w, D) and the same again, of normalised images (B, 3, S, S)."""
         cells = self.network.forward_features(images).permute(0, 2, 3, 1)
-        return self._norm(cells.mean((1, 2))), self._norm(cells)
+        patches = self._norm(cells)
+        return self._norm(cells.mean((1, 2))), patches, patches
 
     def _norm(self, values: torch.Tensor) -> torch.Tensor:
         # The head's norm is written for channels first; here they are last.
@@ -75,8 +82,8 @@ class EfficientNetFeatures(nn.Module):  # type: ignore[misc]
         # The classifier is kept, so that the file's tensors and the network's stay in step.
         self.network = timm.create_model("tf_efficientnet_lite0")
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """CLS (B, 1280) and patches (B, h, w, 112) of normalised images (B, 3, S, S)."""
+    def forward(self, images: torch.Tensor) -> Read:
+        """CLS (B, 1280), patches (B, h, w, 112) and the map before the head (B, h / 2, w / 2, 320)."""
         network = self.network
         values = network.bn1(network.conv_stem(images))
         patches = values
@@ -84,8 +91,8 @@ class EfficientNetFeatures(nn.Module):  # type: ignore[misc]
             values = blocks(values)
             if stage == self._PATCH_STAGE:
                 patches = values
-        values = network.bn2(network.conv_head(values))
-        return values.mean((2, 3)), patches.permute(0, 2, 3, 1)
+        head = network.bn2(network.conv_head(values))
+        return head.mean((2, 3)), patches.permute(0, 2, 3, 1), values.permute(0, 2, 3, 1)
 
 
 class Readout(nn.Module):  # type: ignore[misc]
@@ -108,8 +115,9 @@ class Readout(nn.Module):  # type: ignore[misc]
     def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The vectors that `pooling` names, in its order, of uint8 pictures (B, S, S, 3)."""
         images = (pictures.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        cls, patches = self.features(images)
-        made = {"cls": cls, "patch_mean": patches.float().mean((1, 2)), "patch_grid": patches}
+        cls, patches, deep = self.features(images)
+        patch_mean = patches.float().mean((1, 2))
+        made = {"cls": cls, "patch_mean": patch_mean, "patch_grid": patches, "deep_grid": deep}
         return tuple(made[name].float() for name in self.pooling)
 
 

@@ -11,6 +11,7 @@ random:vit_small_patch16_dinov3?seed=1       random weights, for tests and for m
 import hashlib
 import importlib.util
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ class BackboneSpec:
         cls_dim: Length of a CLS vector.
         patch_dim: Length of a patch vector.
         patch_px: Side of the square that a patch vector stands for.
+        deep_dim: Length of a vector of the last map, which is the patches' own in a DINOv3.
+        deep_px: Side of the square that such a vector stands for.
         multiple_px: What a picture's side must be a multiple of.
         network: The DINOv3 architecture; None for others.
         seed: Of random weights.
@@ -93,6 +96,8 @@ class BackboneSpec:
     cls_dim: int
     patch_dim: int
     patch_px: int
+    deep_dim: int
+    deep_px: int
     multiple_px: int
     network: Architecture | None = None
     seed: int = 0
@@ -139,6 +144,8 @@ def _packaged() -> BackboneSpec:
         cls_dim=1280,
         patch_dim=112,
         patch_px=16,
+        deep_dim=320,
+        deep_px=32,
         multiple_px=32,
     )
 
@@ -169,12 +176,20 @@ def _timm(spec: str, name: str) -> BackboneSpec:
 
 def _hf(spec: str, place: str) -> BackboneSpec:
     folder = Path(place).expanduser()
-    if not folder.exists() and place.count("/") == 1:
-        folder = hub.cached(place) or folder  # a repository's name: what `hf download` left in its cache
+    if not folder.exists() and re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", place, re.ASCII):
+        # A repository's name: what `hf download` left in its cache.
+        snapshot = hub.cached(place)
+        if snapshot is None:
+            raise BackboneUnavailableError(
+                f"{place} is neither a folder nor a repository in the local Hugging Face cache: "
+                f"`hf download {place}` fetches one where there is a network"
+            )
+        folder = snapshot
     config = _json(folder / "config.json")
     if not config:
         raise BackboneUnavailableError(
-            f"{folder} holds no config.json: give the folder of a DINOv3 as `hf download` makes it"
+            f"{folder} {'holds no config.json' if folder.is_dir() else 'is no folder'}: "
+            "give the folder of a DINOv3 as `hf download` makes it"
         )
     kind = config.get("model_type")
     # What our networks take for granted: other values would load, and give other vectors than transformers.
@@ -247,6 +262,8 @@ def _random(spec: str, rest: str) -> BackboneSpec:
         cls_dim=network.dim,
         patch_dim=network.dim,
         patch_px=network.patch_px,
+        deep_dim=network.dim,
+        deep_px=network.patch_px,
         multiple_px=network.patch_px,
         network=network,
         seed=seed,
@@ -292,6 +309,8 @@ def _dinov3(
         cls_dim=network.dim,
         patch_dim=network.dim,
         patch_px=network.patch_px,
+        deep_dim=network.dim,
+        deep_px=network.patch_px,
         multiple_px=network.patch_px,
         network=network,
     )

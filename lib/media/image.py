@@ -114,6 +114,7 @@ def contact_sheet(
     size = max(11, tile_px // 15)
     font, line = ImageFont.load_default(size=size), round(size * 1.3)
     step = tile_px + GAP_PX, box[1] + CAPTION_LINES * line + GAP_PX
+    columns = max(1, columns)
     rows = max(1, math.ceil(len(pictures) / columns))
     sheet = Image.new("RGB", (columns * step[0] + GAP_PX, rows * step[1] + GAP_PX), PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -4,6 +4,7 @@ The index proposes windows; late interaction decides: a window's score is the be
 frames, so a moment isn't lost in its window's mean.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,11 @@ from lib.stages.centring import centred, frame_features, read_centre
 from lib.stages.clip_index import index_folder
 from lib.stages.making import Work
 
+# What `--where` may ask for, as the README lists it; the index's own columns aren't promised to anyone.
+WHERE_COLUMNS = (
+    "item", "path", "start_s", "end_s", "duration_s", "width", "height", "codec", "fps", "has_audio", "label",
+    "split",
+)  # fmt: skip
 # Windows looked at closely for each hit wanted: overlapping windows of one moment make one hit.
 _CANDIDATES = 8
 
@@ -92,30 +98,42 @@ class Searcher:
         """A stored video as a query, or a moment of it: `ITEM` or `ITEM#t=12.0`.
 
         Raises:
-            QueryError: No such item, or no frame of it is stored.
+            QueryError: No such item, no frame of it is stored, or the moment isn't in it.
         """
-        item, _, moment = name.partition("#t=")
-        known = {i.item: i for i in self._work.lake.ledger.items(self._work.archive.name)}
-        if item not in known or known[item].removed:
-            raise QueryError(
-                f"no item {item!r} in {self._work.archive.name!r}. {_nearest(item, list(known))}"
-            )
+        items = self._work.lake.ledger.items(self._work.archive.name)
+        known = {i.item: i for i in items if not i.removed}
+        item, mark, moment = (name, "", "") if name in known else name.partition("#t=")
+        if item not in known:
+            is_removed = any(i.item == item for i in items)
+            told = "Its file was removed." if is_removed else _nearest(item, list(known))
+            raise QueryError(f"no item {item!r} in {self._work.archive.name!r}. {told}")
         table = self._frames(known[item].shard, [item])
         if not table.num_rows:
             raise QueryError(
                 f"item {item!r} has no stored frames: it was refused, or `dinolake run` hasn't come to it."
             )
         features = self.features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
-        if moment:
-            try:
-                wanted_s = float(moment.split(",")[0])
-            except ValueError as error:
-                raise QueryError(
-                    f"{name!r}: after #t= comes a time in seconds, as in {item}#t=12.0"
-                ) from error
-            nearest = np.abs(table.column("t_s").to_numpy() - wanted_s).argmin()
+        if mark:
+            times_s = table.column("t_s").to_numpy()
+            nearest = np.abs(times_s - self._moment(name, item, moment, times_s)).argmin()
             features = features[nearest : nearest + 1]
         return Query(features, name, without_item=item)
+
+    def _moment(self, name: str, item: str, moment: str, times_s: np.ndarray) -> float:
+        """The time asked for, in seconds, where the item has one like it."""
+        try:
+            wanted_s = float(moment.split(",")[0])
+        except ValueError:
+            wanted_s = math.nan
+        if not 0 <= wanted_s < math.inf:
+            raise QueryError(f"{name!r}: after #t= comes a time in seconds, as in {item}#t=12.0")
+        lengths = self._rows.column("duration_s").filter(pa.array(self._names == item)).drop_null()
+        length_s = max(float(times_s.max()), *lengths.to_pylist())
+        frames = self._work.archive.frames
+        step_s = 1 / frames.per_second if frames.mode == "interval" else 0.0
+        if wanted_s > length_s + step_s:
+            raise QueryError(f"{name!r} is past the end: {item!r} is {length_s:.1f} s long.")
+        return wanted_s
 
     def search(self, query: Query, *, k: int, where: str | None = None) -> list[Hit]:
         """The k best moments, no two of them overlapping.
@@ -123,6 +141,8 @@ class Searcher:
         Raises:
             QueryError: k below 1, or `where` is no SQL condition over the clips' columns.
         """
+        if where is not None and not where.strip():
+            raise QueryError("--where is empty: give a condition such as duration_s > 60, or leave it out.")
         if k < 1:
             raise QueryError(f"-k is {k}; ask for 1 or more hits.")
         allowed = self._allowed(query, where)
@@ -139,7 +159,7 @@ class Searcher:
         if query.without_item is not None:
             allowed &= self._names != query.without_item
         if where is not None:
-            allowed &= self._work.lake.matching(self._rows.drop_columns(["is_gone"]), where)
+            allowed &= self._work.lake.matching(self._rows.select(list(WHERE_COLUMNS)), where)
         return allowed
 
     def _moments(self, query: Query, rows: np.ndarray, k: int) -> list[Hit]:
@@ -170,15 +190,17 @@ class Searcher:
         return {item: (times_s[names == item], features[names == item]) for item in items}
 
     def _frames(self, shard: str, items: Sequence[str]) -> pa.Table:
-        path = self._work.lake.path(self._work.place("frame_embeddings", shard))
         columns = ["item", "t_s", "cls", "patch_mean"]
+        return self._read("frame_embeddings", shard, columns, pc.field("item").isin(list(items)))
+
+    def _read(self, stage: str, shard: str, columns: list[str], wanted: pc.Expression) -> pa.Table:
+        path = self._work.lake.path(self._work.place(stage, shard))
         try:
-            return pq.read_table(
-                path, columns=columns, filters=pc.field("item").isin(list(items)), partitioning=None
-            )
+            return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)
         except (OSError, pa.ArrowException) as error:
+            reason = "it is gone" if isinstance(error, FileNotFoundError) else str(error)
             raise LakeError(
-                f"{path} can't be read ({error}). `dinolake run {self._work.archive.name}` makes it again."
+                f"{path} can't be read ({reason}). `dinolake run {self._work.archive.name}` makes it again."
             ) from error
 
     def windows_at(self, places: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
@@ -194,12 +216,8 @@ class Searcher:
 
     def thumbnail(self, hit: Hit) -> bytes | None:
         """The stored JPEG of a hit's best frame."""
-        table = pq.read_table(
-            self._work.lake.path(self._work.place("frames", hit.shard)),
-            columns=["t_s", "thumbnail"],
-            filters=(pc.field("item") == hit.item) & (pc.field("t_s") == hit.t_s),
-            partitioning=None,
-        )
+        wanted = (pc.field("item") == hit.item) & (pc.field("t_s") == hit.t_s)
+        table = self._read("frames", hit.shard, ["t_s", "thumbnail"], wanted)
         return table.column("thumbnail")[0].as_py() if table.num_rows else None
 
 

@@ -184,7 +184,7 @@ def _standing(folder: Path) -> Path:
     for path in (folder, _beside(folder, "_old")):
         if path.is_dir():
             return path
-    raise IndexMissingError(f"There is no index at {folder}. Run the archive's index stage first.")
+    raise IndexMissingError(f"There is no index at {folder}.")
 
 
 def _identity(folder: Path) -> int | None:

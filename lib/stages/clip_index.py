@@ -6,6 +6,7 @@ old ones marked.
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lib.errors import IndexMissingError, LakeError
 from lib.lake import Facts, fingerprint, vectors_of
-from lib.stages.making import Work, as_kept
+from lib.stages.making import Work, index_fault
 
 _CLIP = ("clip", "item", "start_s", "end_s", "frames")
 _ABOUT = ("path", "duration_s", "width", "height", "codec", "fps", "has_audio", "label", "split")
 
 
 def index_folder(work: Work) -> Path | None:
-    """The folder of the published index; None when there is none."""
+    """The folder of the published index; None when there is none.
+
+    Raises:
+        LakeError: It was published and isn't there, or not all of it.
+    """
     footer = work.lake.footer(work.place("clip_index"))
-    return work.lake.path(work.place("clip_index")).parent / footer[1].notes["index"] if footer else None
+    if footer is None:
+        return None
+    folder = work.lake.path(work.place("clip_index")).parent
+    if fault := index_fault(folder, footer[1]):
+        name = work.archive.name
+        raise LakeError(
+            f"the index of archive {name!r} isn't whole. {fault} `dinolake run {name}` makes it again."
+        )
+    return folder / str(footer[1].notes["index"])
 
 
 def make_clip_index(work: Work) -> Facts:
@@ -34,12 +48,14 @@ def make_clip_index(work: Work) -> Facts:
     """
     place, wanted = work.place("clip_index"), work.prints.of("clip_index")
     with work.lake.lock(place):
-        if facts := work.lake.done(place, wanted):
-            return as_kept(facts)
+        if facts := work.done("clip_index"):
+            return facts
         former = work.lake.footer(place)
         update = _Update(work, former[1] if former else None)
         facts = update.run()
         if facts is None:
+            # Nothing is left to be found: what was published before mustn't be found either.
+            work.lake.path(place).unlink(missing_ok=True)
             return Facts()
         with work.lake.writing(place, update.rows.schema, wanted) as writer:
             writer.write(update.rows)
@@ -63,9 +79,11 @@ class _Update:
         self.rows: pa.Table = pa.table({})
         if former and former.notes["settings"] == self._settings:
             folder = work.lake.path(work.place("clip_index")).parent / former.notes["index"]
-            self._index = VectorIndex.open(folder, contract=work.contract.id)
-            self._old = work.rows("clip_index")
-            self._indexed = former.notes["shards"]
+            # An index that can't be opened is no loss: all that it was made from is in the clips.
+            with suppress(LakeError, IndexMissingError):
+                self._old = work.rows("clip_index")
+                self._index = VectorIndex.open(folder, contract=work.contract.id)
+                self._indexed = former.notes["shards"]
 
     def run(self) -> Facts | None:
         """Build or update, check, save; None when there is nothing to index."""

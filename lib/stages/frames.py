@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lib import schemas
 from lib.compute import Compute, Failed
@@ -60,6 +61,7 @@ class _Making:
             if r["verdict"] == OK and not r["removed"]
         ]
         self._mark = fingerprint(work.archive.frames.model_dump(exclude={"limit_s"}))
+        self._reasons: dict[str, str] = {}  # path -> why a known item has no frames, or not all
         self._frames = self._known_frames()
         self._vectors = self._known_vectors() if "frame_embeddings" in missing else {}
 
@@ -69,11 +71,14 @@ class _Making:
         if former is None or former[1].notes.get("sampling") != self._mark:
             return {}
         table, facts = former
+        self._reasons = facts.reasons
         hashes = {item.item: item.content_hash for item in self._items}
         known: dict[str, pa.Table] = {}
         for name, start, length in _runs(table.column("item").to_pylist()):
             rows = table.slice(start, length)
-            if rows.column("sample_hash")[0].as_py().split("@")[0] == hashes.get(name):
+            is_same = rows.column("sample_hash")[0].as_py().split("@")[0] == hashes.get(name)
+            # Version 1 of this stage could lose thumbnails; such frames are taken from their video again.
+            if is_same and pc.min(pc.binary_length(rows.column("thumbnail"))).as_py() > 0:
                 known[name] = rows
         for name, content_hash in facts.notes.get("failed", {}).items():
             if name not in known and hashes.get(name) == content_hash:
@@ -165,6 +170,11 @@ class _Making:
                         self._vectors[item.sample_hash(pts)] = vectors
             self._write_kept(item, writers, made=made)
             return
+        if task.sampling is None:
+            # All its frames are known and no vector is. Its chunks have vectors only, and pass through: a
+            # long video's never stand in memory together.
+            self._write_frames(item, writers)
+            writers = {name: writer for name, writer in writers.items() if name != "frames"}
         for chunk in chunks:
             if isinstance(chunk, Failed) or chunk.note:
                 _note_failure(item, chunk, writers)
@@ -188,11 +198,7 @@ class _Making:
 
     def _write_kept(self, item: _Item, writers: dict[str, ShardWriter], *, made: int = 0) -> None:
         rows = self._frames[item.item]
-        if "frames" in writers:
-            if not rows.num_rows:
-                writers["frames"].facts.notes["failed"][item.item] = item.content_hash
-            writers["frames"].write(rows)
-            writers["frames"].facts.kept += rows.num_rows
+        self._write_frames(item, writers)
         if "frame_embeddings" in writers and rows.num_rows:
             found = [self._vectors.get(h) for h in rows.column("sample_hash").to_pylist()]
             keep = [at for at, vectors in enumerate(found) if vectors is not None]
@@ -204,6 +210,19 @@ class _Making:
                 writers["frame_embeddings"].write(named | _columns(merged))
             writers["frame_embeddings"].facts.made += made
             writers["frame_embeddings"].facts.kept += len(keep) - made
+
+    def _write_frames(self, item: _Item, writers: dict[str, ShardWriter]) -> None:
+        """An item's known frames as they are, with what is known to be wrong with it."""
+        rows = self._frames[item.item]
+        for writer in writers.values():
+            if item.path in self._reasons:
+                writer.facts.reasons.setdefault(item.path, self._reasons[item.path])
+                writer.facts.rejected += not rows.num_rows
+        if "frames" in writers:
+            if not rows.num_rows:
+                writers["frames"].facts.notes["failed"][item.item] = item.content_hash
+            writers["frames"].write(rows)
+            writers["frames"].facts.kept += rows.num_rows
 
 
 def _note_failure(item: _Item, chunk: FrameChunk | Failed, writers: dict[str, ShardWriter]) -> None:

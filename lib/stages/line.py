@@ -4,13 +4,15 @@ A fingerprint is computed from the ledger and the catalog alone, without opening
 for a thousand shards takes seconds, and how a killed run knows what it had finished.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from lib.catalog import Archive
 from lib.embedding.contract import Contract
 from lib.lake import WHOLE, Lake, Place, fingerprint
+from lib.ledger import LedgerItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ def _nothing(archive: Archive) -> None:
 
 VIDEO_LINE: tuple[Stage, ...] = (
     Stage("items", 1, (), True, False, _nothing),
-    Stage("frames", 1, ("items",), True, False, lambda a: a.frames.model_dump(exclude={"limit_s"})),
+    Stage("frames", 2, ("items",), True, False, lambda a: a.frames.model_dump(exclude={"limit_s"})),
     Stage("frame_embeddings", 1, ("frames",), True, True, _nothing),
     Stage("centring", 1, ("frame_embeddings",), False, True, _nothing),
     Stage("clips", 1, ("frame_embeddings", "centring"), True, True, lambda a: a.clips.model_dump()),
@@ -57,12 +59,25 @@ def place_of(archive: Archive, contract: Contract, name: str, shard: str = WHOLE
 
 
 class Fingerprints:
-    """The fingerprints that an archive's shards should have, given its items, catalog entry and contract."""
+    """The fingerprints that an archive's shards should have, given its items, catalog entry and contract.
 
-    def __init__(self, lake: Lake, archive: Archive, contract: Contract):
+    Args:
+        lake: Where it lies.
+        archive: The catalog entry.
+        contract: What its backbone makes.
+        items: In place of the ledger's, where a plan looks ahead.
+    """
+
+    def __init__(
+        self, lake: Lake, archive: Archive, contract: Contract, *, items: Sequence[LedgerItem] | None = None
+    ):
         self._lake, self._archive, self._contract = lake, archive, contract
         self._known: dict[tuple[str, str], str] = {}
-        self.shards = lake.ledger.shards(archive.name)
+        self._by_shard: dict[str, list[LedgerItem]] | None = None
+        if items is not None:
+            ordered = sorted(items, key=lambda item: (item.shard, item.seq))
+            self._by_shard = {shard: list(g) for shard, g in groupby(ordered, key=lambda item: item.shard)}
+        self.shards = lake.ledger.shards(archive.name) if self._by_shard is None else list(self._by_shard)
 
     def of(self, name: str, shard: str = WHOLE) -> str:
         """The wanted fingerprint of one shard of a stage."""
@@ -75,7 +90,7 @@ class Fingerprints:
         if stage.name == "items":
             rows = [
                 (i.item, i.path, i.content_hash, i.reason, i.label, i.split, i.segments, i.removed)
-                for i in self._lake.ledger.items(self._archive.name, shard)
+                for i in self._items_of(shard)
             ]
             return fingerprint(stage.name, stage.version, rows)
         if stage.name == "centring":
@@ -89,8 +104,13 @@ class Fingerprints:
 
     def _media(self, shard: str) -> list[tuple[str, str]]:
         # What is decoded depends on contents alone: a new label or a new date re-makes no frame.
-        items = self._lake.ledger.items(self._archive.name, shard)
+        items = self._items_of(shard)
         return [(i.item, i.content_hash) for i in items if i.content_hash and not i.removed]
+
+    def _items_of(self, shard: str) -> Sequence[LedgerItem]:
+        if self._by_shard is None:
+            return self._lake.ledger.items(self._archive.name, shard)
+        return self._by_shard[shard]
 
     def _upstream(self, name: str, shard: str | None) -> Any:
         upstream = stage_of(self._archive, name)

@@ -1,7 +1,7 @@
 """How a stage makes a shard: under its lock, only if its fingerprint doesn't stand, whole or not at all."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,10 @@ import pyarrow as pa
 from lib.catalog import Archive
 from lib.embedding.backbones import contract_of
 from lib.embedding.contract import Contract
+from lib.errors import IndexMissingError, LakeError
 from lib.lake import WHOLE, Facts, Lake, Place, ShardWriter
+from lib.ledger import LedgerItem
+from lib.search.saved import Manifest, read_whole
 from lib.stages.line import Fingerprints, place_of
 from lib.stages.sources import root_of
 
@@ -25,6 +28,8 @@ class Work:
 
     lake: Lake
     archive: Archive
+    # In place of the ledger's, where a plan looks ahead.
+    items: Sequence[LedgerItem] | None = None
 
     @cached_property
     def contract(self) -> Contract:
@@ -35,7 +40,7 @@ class Work:
     @cached_property
     def prints(self) -> Fingerprints:
         """The fingerprints wanted, as the ledger stood when this was first asked."""
-        return Fingerprints(self.lake, self.archive, self.contract)
+        return Fingerprints(self.lake, self.archive, self.contract, items=self.items)
 
     @property
     def root(self) -> Path:
@@ -48,8 +53,11 @@ class Work:
 
     def done(self, stage: str, shard: str = WHOLE) -> Facts | None:
         """The facts of a shard that is up to date, as kept; None when it has to be made."""
-        facts = self.lake.done(self.place(stage, shard), self.prints.of(stage, shard))
-        return as_kept(facts) if facts else None
+        place = self.place(stage, shard)
+        facts = self.lake.done(place, self.prints.of(stage, shard))
+        if facts is None or ("index" in facts.notes and index_fault(self.lake.path(place).parent, facts)):
+            return None
+        return as_kept(facts)
 
     def is_current(self, stage: str, shard: str = WHOLE) -> bool:
         """Whether a shard, or a report, is what it would be if it were made now."""
@@ -60,6 +68,16 @@ class Work:
         if stage.endswith("_report"):
             return (self.lake.folder(self.archive.name, stage) / "report.json").is_file()
         return self.lake.path(self.place(stage, shard)).is_file()
+
+    def is_whole(self, stage: str, shard: str = WHOLE) -> bool:
+        """Whether what stands there can be read."""
+        if stage.endswith("_report"):
+            return True
+        place = self.place(stage, shard)
+        footer = self.lake.footer(place)
+        if footer is None:
+            return False
+        return "index" not in footer[1].notes or not index_fault(self.lake.path(place).parent, footer[1])
 
     def kept_facts(self, stage: str, shard: str = WHOLE) -> Facts:
         """The facts of a shard, or a report, that is up to date."""
@@ -85,6 +103,15 @@ class Work:
         place = self.place(stage, shard)
         footer = self.lake.footer(place)
         return (self.lake.read(place), footer[1]) if footer else None
+
+
+def index_fault(folder: Path, facts: Facts) -> str:
+    """What is missing of the index that a `clip_index` file names; "" where it is there whole."""
+    try:
+        read_whole(folder / facts.notes["index"], Manifest.read)
+    except (IndexMissingError, LakeError) as error:
+        return str(error)
+    return ""
 
 
 def as_kept(facts: Facts) -> Facts:

@@ -81,12 +81,24 @@ def archive_facts(work: Work) -> dict[str, float | str]:
 
 def rejects(work: Work) -> list[Reject]:
     """Every file that was refused or cut short, with its reason, over all shards."""
-    reasons: dict[str, str] = {}
+    refused: dict[str, Reject] = {}
     for stage in ("items", "frames"):
         for shard in work.prints.shards:
-            if footer := work.lake.footer(work.place(stage, shard)):
-                reasons |= footer[1].reasons
-    return [Reject(file, reason) for file, reason in reasons.items()]
+            footer = work.lake.footer(work.place(stage, shard))
+            if footer and footer[1].reasons:
+                used = _used(work, shard)
+                refused |= {
+                    file: Reject(file, reason, is_used=file in used)
+                    for file, reason in footer[1].reasons.items()
+                }
+    return list(refused.values())
+
+
+def _used(work: Work, shard: str) -> set[str]:
+    """Files of a shard that frames came out of."""
+    sampled = set(work.rows("frames", shard, ["item"]).column("item").to_pylist())
+    items = work.rows("items", shard, ["item", "path"]).to_pylist()
+    return {row["path"] for row in items if row["item"] in sampled}
 
 
 def runtime_of(work: Work) -> str:

@@ -10,44 +10,28 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from lib.catalog import Archive
 from lib.datasets import SourceItem, dataset
 from lib.errors import CatalogError, LakeError
-from lib.lake import Lake, Place
+from lib.lake import Lake
 from lib.ledger import LedgerItem
 
 VIDEO_SUFFIXES = frozenset(
     [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".flv",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".ogv",
-        ".wmv",
-        ".asf",
-        ".3gp",
-        ".3g2",
-        ".mxf",
-        ".gif",
-        ".f4v",
+        ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".flv", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg",
+        ".vob", ".ogv", ".wmv", ".asf", ".3gp", ".3g2", ".mxf", ".gif", ".f4v",
     ]
-)
+)  # fmt: skip
+# Stands for the content hash of a file that a plan saw and didn't read.
+UNREAD = "unread"
 AUDIO_SUFFIXES = frozenset([".mp3", ".wav", ".flac", ".aac", ".m4a", ".ogg", ".opus", ".wma"])
 
 
@@ -73,9 +57,18 @@ class Registered:
 
 
 def root_of(archive: Archive, lake: Lake) -> Path:
-    """The folder that holds an archive's sources: its own, or where its dataset is unpacked."""
+    """The folder that holds an archive's sources: its own, or where its dataset is unpacked.
+
+    Raises:
+        CatalogError: The entry names neither.
+    """
     if archive.root is not None:
         return Path(archive.root).expanduser().absolute()
+    if archive.dataset is None:
+        raise CatalogError(
+            f"the catalog entry [archives.{archive.name}] has no `root`, nor a `dataset` to download: "
+            'give it the folder of its files, root = "/path/to/them".'
+        )
     return lake.root / "_sources" / archive.name
 
 
@@ -169,18 +162,52 @@ def register(archive: Archive, lake: Lake, *, accept_empty: bool = False) -> Reg
         CatalogError: The root can't be read, or is empty where it wasn't: an unmounted disk looks like that.
     """
     root = root_of(archive, lake)
+    lake.ledger.require_writable()
     with FileLock(lake.root / f".{archive.name}.register.lock"):
-        known = {item.path: item for item in lake.ledger.items(archive.name) or _remembered(archive, lake)}
-        seen = {found.path: found for found in scan(root)}
-        if not seen and any(not item.removed for item in known.values()) and not accept_empty:
-            raise CatalogError(
-                f"{root} is empty, but {len(known)} files were known there. Mount it; "
-                f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
-            )
+        known = {item.path: item for item in lake.ledger.items(archive.name)}
+        seen = _seen(archive, root, known, accept_empty=accept_empty)
         labelled = _labels(archive, root)
-        items, counts = _merge(archive, root, known, seen, labelled)
+
+        def hash_all(paths: list[str]) -> Iterable[tuple[str, str]]:
+            with ThreadPoolExecutor(4) as pool:
+                return list(pool.map(lambda path: _hash_or_reason(root / path), paths))
+
+        items, counts = _merge(archive, known, seen, labelled=labelled, hash_all=hash_all)
         lake.ledger.write_items(archive.name, items)
     return Registered(tuple(lake.ledger.shards(archive.name)), **counts)
+
+
+def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
+    """The items as `register` would leave them, told from names, sizes and dates: nothing is read or written.
+
+    A new or changed file has `UNREAD` for its content hash, so that whatever is made from it counts as due.
+
+    Raises:
+        CatalogError: As `register`.
+    """
+    root = root_of(archive, lake)
+    known = {item.path: item for item in lake.ledger.items(archive.name)}
+    # A ledger that was lost is rebuilt without dates: there, the same size is taken for the same file.
+    seen = {
+        path: replace(found, mtime_ns=-1) if path in known and known[path].mtime_ns == -1 else found
+        for path, found in _seen(archive, root, known).items()
+    }
+    changed, _ = _merge(
+        archive, known, seen, labelled=None, hash_all=lambda paths: [(UNREAD, "")] * len(paths)
+    )
+    return sorted((known | {item.path: item for item in changed}).values(), key=lambda item: item.seq)
+
+
+def _seen(
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, accept_empty: bool = False
+) -> dict[str, Seen]:
+    seen = {found.path: found for found in scan(root)}
+    if not seen and any(not item.removed for item in known.values()) and not accept_empty:
+        raise CatalogError(
+            f"{root} is empty, but {len(known)} files were known there. Mount it; "
+            f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
+        )
+    return seen
 
 
 def _labels(archive: Archive, root: Path) -> Mapping[str, SourceItem]:
@@ -191,10 +218,11 @@ def _labels(archive: Archive, root: Path) -> Mapping[str, SourceItem]:
 
 def _merge(
     archive: Archive,
-    root: Path,
     known: Mapping[str, LedgerItem],
     seen: Mapping[str, Seen],
-    labelled: Mapping[str, SourceItem],
+    *,
+    labelled: Mapping[str, SourceItem] | None,
+    hash_all: Callable[[list[str]], Iterable[tuple[str, str]]],
 ) -> tuple[list[LedgerItem], dict[str, int]]:
     def is_same(path: str) -> bool:
         old = known.get(path)
@@ -205,8 +233,7 @@ def _merge(
         )
 
     to_hash = [path for path in seen if not seen[path].reason and not is_same(path)]
-    with ThreadPoolExecutor(4) as pool:
-        hashed = dict(zip(to_hash, pool.map(lambda path: _hash_or_reason(root / path), to_hash), strict=True))
+    hashed = dict(zip(to_hash, hash_all(to_hash), strict=True))
     placer = _Placer(archive, known.values())
     counts = {"new": 0, "changed": 0, "removed": 0, "unchanged": 0}
     written = []
@@ -215,20 +242,15 @@ def _merge(
         digest, reason = hashed.get(
             path, (old.content_hash if old and not found.reason else "", found.reason)
         )
-        about = labelled.get(path)
-        facts = {
-            "bytes": found.bytes,
-            "mtime_ns": found.mtime_ns,
-            "content_hash": digest,
-            "reason": reason,
-            "label": about.label if about else None,
-            "split": about.split if about else None,
-            "segments": json.dumps([asdict(segment) for segment in about.segments]) if about else "[]",
+        facts: dict[str, Any] = {
+            "bytes": found.bytes, "mtime_ns": found.mtime_ns, "content_hash": digest, "reason": reason,
             "removed": False,
-        }
+        }  # fmt: skip
+        if labelled is not None:
+            facts |= _label(labelled.get(path))
         if old is None:
             item, shard, seq = placer.place(path, found.bytes)
-            written.append(LedgerItem(path=path, item=item, shard=shard, seq=seq, **facts))  # type: ignore[arg-type]
+            written.append(LedgerItem(path=path, item=item, shard=shard, seq=seq, **facts))
             counts["new"] += 1
         else:
             new = old.seen_as(**facts)
@@ -245,6 +267,13 @@ def _merge(
             written.append(old.seen_as(removed=True))
             counts["removed"] += 1
     return written, counts
+
+
+def _label(about: SourceItem | None) -> dict[str, str | None]:
+    if about is None:
+        return {"label": None, "split": None, "segments": "[]"}
+    segments = json.dumps([asdict(segment) for segment in about.segments])
+    return {"label": about.label, "split": about.split, "segments": segments}
 
 
 def _hash_or_reason(path: Path) -> tuple[str, str]:
@@ -285,18 +314,3 @@ class _Placer:
                 self._taken.add(name)
                 return name
         raise LakeError(f"no id left for {path!r}; rename the file.")
-
-
-def _remembered(archive: Archive, lake: Lake) -> list[LedgerItem]:
-    """Items read back from the committed `items` files, for a ledger that was lost."""
-    items: list[LedgerItem] = []
-    for file in sorted(lake.folder(archive.name, "items").glob("s*.parquet")):
-        for row in lake.read(Place(archive.name, "items", file.stem)).to_pylist():
-            items.append(
-                LedgerItem(
-                    path=row["path"], item=row["item"], shard=file.stem, seq=len(items), bytes=row["bytes"],
-                    mtime_ns=-1, content_hash=row["content_hash"], reason="", removed=row["removed"],
-                    label=row["label"], split=row["split"], segments=json.dumps(row["segments"] or []),
-                )
-            )  # fmt: skip
-    return items

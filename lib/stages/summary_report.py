@@ -190,7 +190,7 @@ def _unannotated_section(work: Work, videos: list[_Video]) -> Section:
         "ours' length.",
         ours=f"{_OURS} Budget: {work.archive.summary.budget:.0%} of the video.",
         plots=[_plot(video) for video in _pictured(videos)],
-        pictures=[_storyboard(work, video) for video in _pictured(videos)],
+        pictures=[board for video in _pictured(videos) if (board := _storyboard(work, video))],
         details=[table],
     )
 
@@ -211,12 +211,14 @@ def _plot(video: _Video) -> Plot:
     return Plot(svg, f"{video.item}: frame scores, with what the summary shows shaded{cuts}")
 
 
-def _storyboard(work: Work, video: _Video) -> Picture:
+def _storyboard(work: Work, video: _Video) -> Picture | None:
     pictures, captions = [], []
     for start_s, end_s in video.ours.segments:
         if jpeg := nearest_thumbnail(work, video.shard, video.item, (start_s + end_s) / 2):
             pictures.append(thumbnail_pixels(jpeg))
             captions.append(f"{start_s:.1f} to {end_s:.1f} s")
+    if not pictures:
+        return None
     text = f"{video.item}: a frame of each segment shown"
     return Picture(sheet(pictures, captions, columns=min(6, len(pictures))), text, text)
 

@@ -40,15 +40,15 @@ def embedding_faults(work: Work) -> list[str]:
 
 def index_faults(work: Work) -> tuple[list[str], dict[str, float]]:
     """How the published index differs from the clips it should hold, and its measured recall."""
-    footer = work.lake.footer(work.place("clip_index"))
-    if footer is None:
-        return [], {}
-    rows = work.rows("clip_index", columns=["clip", "is_gone"])
-    held = set(rows.filter(pc.invert(rows.column("is_gone"))).column("clip").to_pylist())
     wanted: set[str] = set()
     for shard in work.prints.shards:
         clips = work.rows("clips", shard, ["clip", "is_whole"])
         wanted |= set(clips.filter(pc.invert(clips.column("is_whole"))).column("clip").to_pylist())
+    footer = work.lake.footer(work.place("clip_index"))
+    if footer is None:
+        return [f"there is no index, though {len(wanted)} clips stand"] if wanted else [], {}
+    rows = work.rows("clip_index", columns=["clip", "is_gone"])
+    held = set(rows.filter(pc.invert(rows.column("is_gone"))).column("clip").to_pylist())
     faults = []
     if held != wanted:
         faults.append(

@@ -1,5 +1,6 @@
 """Summaries of a film from its frames' features: shots under a budget, and the original design's k-means."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from lib.tasks.frame_scores import score_frames
 from lib.tasks.shots import ShotRules, find_shots, frame_edges
 
 LEAST_CLIP_S = 1.0  # what is shown for less can't be made out
+LEAST_ASKED_CLIP_S = 0.1  # three frames of most films: what may be asked for by name
 
 Benchmark = Literal["tvsum", "summe"]
 
@@ -75,8 +77,7 @@ def summarize_kts(
         rules: What a shot may be.
     """
     _check(features, times)
-    if not 0 < budget <= 1:
-        raise UsageError(f"a summary's budget is a share of the film: above 0, at most 1, not {budget}")
+    check_budget(budget)
     edges = frame_edges(times, duration_s)
     firsts = find_shots(features, edges, rules)
     scores = score_frames(features)
@@ -122,8 +123,7 @@ def summarize_kmeans(
     from sklearn.cluster import KMeans
 
     _check(features, times)
-    if clips < 1 or clip_seconds <= 0:
-        raise UsageError(f"a summary needs at least 1 clip, longer than 0 s, not {clips} of {clip_seconds} s")
+    check_clips(clips, clip_seconds)
     end_s = float(frame_edges(times, duration_s)[-1])
     # A rest of less than half a clip belongs to the clip before it.
     latest = max(round(end_s / clip_seconds), 1) - 1
@@ -143,6 +143,29 @@ def summarize_kmeans(
         for (a, b), score, taken in zip(spans, nearness, chosen, strict=True)
     ]
     return Summary(shots, nearness[clip_of], [(float(a), float(b)) for a, b in spans[chosen]])
+
+
+def check_budget(budget: float) -> None:
+    """Refuse what is no share of a film.
+
+    Raises:
+        UsageError: Not above 0 and at most 1.
+    """
+    if not 0 < budget <= 1:
+        raise UsageError(f"a summary's budget is a share of the film: above 0, at most 1, not {budget}")
+
+
+def check_clips(clips: int, clip_seconds: float) -> None:
+    """Refuse clips that can't be cut.
+
+    Raises:
+        UsageError: No clip, or one of a length that is too short or no number.
+    """
+    if clips < 1 or not LEAST_ASKED_CLIP_S <= clip_seconds < math.inf:
+        raise UsageError(
+            f"a summary needs at least 1 clip of {LEAST_ASKED_CLIP_S} s or more, "
+            f"not {clips} of {clip_seconds} s"
+        )
 
 
 def shown_frames(times: np.ndarray, segments: Sequence[tuple[float, float]]) -> np.ndarray:

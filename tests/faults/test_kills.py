@@ -88,3 +88,17 @@ def test_two_runs_of_one_archive_at_once_make_each_shard_once_between_them(tmp_p
     made = [json.loads(out)["stages"]["frame_embeddings"]["made"] for out, _ in ended]
     assert sum(made) == 20 * SHARDS
     assert same_rows(place, undisturbed)
+
+
+def test_an_interrupted_run_ends_at_once_says_so_and_goes_on_later(tmp_path, undisturbed):
+    place = fresh(tmp_path, undisturbed)
+    run = place.start("run", "talks", "clips")
+    wait_for(lambda: len(committed(place)) >= 1, run)
+    os.kill(run.pid, signal.SIGINT)
+    _, told = run.communicate(timeout=60)
+    assert run.returncode == 130 and "interrupted" in told and "Traceback" not in told, told
+    before = committed(place)
+    assert len(before) < SHARDS, "the interruption came too late to test anything, or was not heeded"
+    place.run("clips")
+    assert {shard: committed(place)[shard] for shard in before} == before
+    assert same_rows(place, undisturbed)

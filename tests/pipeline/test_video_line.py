@@ -10,6 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from factories import make_video
 
+from lib.catalog import read_catalog
+from lib.errors import QueryError
+from lib.lake import Lake
+from lib.search.query import Searcher
+from lib.stages.making import Work
+
 FRAMES = 4 * 3  # four videos of 3 s, one frame a second
 
 
@@ -61,6 +67,15 @@ def test_a_clip_finds_its_video_and_an_item_finds_others_but_not_itself(place, f
     assert clip["hits"][0]["item"] == "v1"
     others = place.json("search", "talks", "--item", "v1", "-k", "9")
     assert "v1" not in {hit["item"] for hit in others["hits"]} and others["hits"]
+
+
+@pytest.mark.parametrize("moment", ["nan", "-5", "1e9", "", "4.1"])
+def test_a_moment_that_isnt_in_the_item_is_refused(place, first_run, moment):
+    work = Work(Lake(place.lake), read_catalog(place.folder / "catalog.toml").archive("talks"))
+    searcher = Searcher(work)
+    assert searcher.of_item("v1#t=3.9").features.shape[0] == 1  # 3 s long, a frame each second
+    with pytest.raises(QueryError, match=r"a time in seconds|is 3\.0 s long"):
+        searcher.of_item(f"v1#t={moment}")
 
 
 def test_a_filter_leaves_only_what_it_allows(place, first_run):

@@ -37,7 +37,8 @@ def test_a_taken_name_is_refused_and_the_file_stays(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("my-talks", "my_talks"), ("Talks 1", "talks_1"), ("9lives", "a_9lives")]
+    ("name", "near"),
+    [("my-talks", "my_talks"), ("Talks 1", "talks_1"), ("9lives", "a_9lives"), ("日本", "archive")],
 )
 def test_a_bad_name_is_refused_with_the_nearest_good_one(name, near):
     with pytest.raises(CatalogError, match=repr(near)):
@@ -53,6 +54,11 @@ def test_a_bad_name_is_refused_with_the_nearest_good_one(name, near):
             "[archives.a]\nkind = 'video'\nembedding = {backbone='x'}\n[archives.a.frames]\nper_second = -1",
             "per_second",
         ),
+        ("[archives.a]\nkind = 'video'\nembedding = {backbone='x'}\nroots = '/x'", "Did you mean 'root'"),
+        (
+            "[archives.a]\nkind = 'video'\nembedding = {backbone='x'}\nindex = {kind='nosuch'}",
+            "one of auto, exact",
+        ),
         ("[archives.a", "no TOML"),
         ("[archives.a-b]\nkind = 'video'", "a_b"),
     ],
@@ -62,6 +68,11 @@ def test_an_entry_that_cant_be_used_is_named(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(CatalogError, match=said):
         read_catalog(path)
+
+
+def test_a_catalog_that_is_a_folder_is_refused(tmp_path):
+    with pytest.raises(CatalogError, match="is no file"):
+        read_catalog(tmp_path)
 
 
 def test_an_unknown_archive_is_answered_with_the_nearest(tmp_path):

@@ -13,7 +13,7 @@ from lib.errors import LakeError, QueryError
 from lib.lake import Lake, Place, vectors_column, vectors_of
 
 SCHEMA = pa.schema([("name", pa.string()), ("value", pa.int64())])
-PLACE = Place("talks", "items", "s00000")
+PLACE = Place("talks", "frames", "s00000")
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_killed_writer_leaves_only_a_temporary_file_and_sweeping_removes_it(la
         "import sys, os, signal; from lib.lake import *; import pyarrow as pa\n"
         f"lake = Lake({str(lake.root)!r})\n"
         "schema = pa.schema([('name', pa.string()), ('value', pa.int64())])\n"
-        "with lake.writing(Place('talks', 'items', 's00000'), schema, 'two') as writer:\n"
+        "with lake.writing(Place('talks', 'frames', 's00000'), schema, 'two') as writer:\n"
         "    writer.write({'name': ['b'], 'value': [2]})\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

@@ -62,7 +62,12 @@ def test_seeds_make_other_networks_and_the_same_seed_the_same():
 
 def test_damaged_weights_are_found_by_what_they_answer(tmp_path, monkeypatch):
     broken = torch.nn.Module()
-    broken.forward = lambda images: (images.mean((2, 3)) * torch.nan, images.permute(0, 2, 3, 1))
+    patches = (0, 2, 3, 1)
+    broken.forward = lambda images: (
+        images.mean((2, 3)) * torch.nan,
+        images.permute(patches),
+        images.permute(patches),
+    )
     monkeypatch.setattr("lib.embedding.backbones.load", lambda spec: broken)
     with pytest.raises(BackboneUnavailableError, match="not finite"):
         Embedder(TINY, size_px=64, runtime="torch").embed_all(seeded_pictures(1, 64))

@@ -149,11 +149,11 @@ def test_three_formats_of_the_same_weights_give_the_same_vectors(architecture, t
     ]
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
-        cls, patches = network(images)
+        cls, patches, _ = network(images)
         for spec in specs:
             told = resolve(spec)
             assert told.network == architecture
-            ours, our_patches = load(told)(images)
+            ours, our_patches, _ = load(told)(images)
             np.testing.assert_allclose(ours, cls, atol=1e-4, err_msg=spec)
             np.testing.assert_allclose(our_patches, patches, atol=1e-4, err_msg=spec)
 
@@ -209,7 +209,7 @@ def test_a_folder_written_by_transformers_answers_as_transformers_does(make, pre
     images = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         theirs = model(images).last_hidden_state
-        cls, patches = load(f"hf:{tmp_path}")(images)
+        cls, patches, _ = load(f"hf:{tmp_path}")(images)
     np.testing.assert_allclose(cls, theirs[:, 0], atol=1e-4)
     # Neither CLS nor registers count as patches.
     np.testing.assert_allclose(patches.flatten(1, 2), theirs[:, prefix:], atol=1e-4)

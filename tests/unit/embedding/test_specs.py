@@ -123,6 +123,12 @@ def test_weights_that_are_not_here_say_how_to_get_them(tmp_path):
         resolve(f"hf:{tmp_path}")
 
 
+@pytest.mark.parametrize("place", ["/nowhere", "no--such/na..me"])
+def test_a_folder_that_isnt_there_says_what_to_give(place):
+    with pytest.raises(BackboneUnavailableError, match="hf download"):
+        resolve(f"hf:{place}")
+
+
 def test_a_size_that_patches_do_not_divide_is_refused_with_the_nearest_ones():
     with pytest.raises(UsageError, match="take 224 or 240"):
         contract_of("random:vit_small_patch16_dinov3", size_px=230)

@@ -157,6 +157,10 @@ def test_the_same_film_gives_the_same_summary(method):
         (lambda f, t: summarize_kts(f, t[:3], 4.0), "16 vectors but 3 times"),
         (lambda f, t: summarize_kts(f[:0], t[:0], 4.0), "without a single readable frame"),
         (lambda f, t: summarize_kmeans(f, t, 4.0, clips=0), "at least 1 clip"),
+        *(
+            (lambda f, t, s=seconds: summarize_kmeans(f, t, 4.0, clip_seconds=s), f"not 5 of {seconds} s")
+            for seconds in (float("nan"), float("inf"), 0.001)
+        ),
     ],
 )
 def test_what_makes_no_summary_is_refused_in_plain_words(call, said):
