@@ -1,0 +1,150 @@
+"""`dinolake change`: two files of one place in; a change map, its polygons with areas, and a picture out."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.errors import UsageError
+from lib.lake import write_whole
+from orchestration.outputs import is_utf8, require_folder, require_output
+from orchestration.terminal import shown
+
+if TYPE_CHECKING:
+    from lib.tasks.change_pair import Changes
+
+FILES = ("change.tif", "change.parquet", "change.geojson", "change.png", "summary.json")
+_PANEL_PX = 640
+_RED = np.array([235, 60, 40])
+
+
+@dataclass(frozen=True, slots=True)
+class MadeChange:
+    """What was written, and the summary."""
+
+    paths: tuple[Path, ...]
+    summary: dict[str, Any]
+
+
+def change_files(
+    before: Path, after: Path, out: Path, *, backbone: str | None, say: Callable[[str], None]
+) -> MadeChange:
+    """Hold two files against each other and write what changed into a folder.
+
+    Raises:
+        UsageError: The output would overwrite an input, or can't be written there.
+        QueryError: One can't be read, or they show no common ground.
+    """
+    for path in (before, after):
+        if not path.is_file():
+            raise UsageError(f"{shown(path)} is no file.")
+        if not is_utf8(path):
+            raise UsageError(f"{shown(path)}: its name is no valid UTF-8; rename it.")
+    require_folder(out, f"-o {out}")
+    for name in FILES:
+        require_output(out / name, "-o", inputs=[before, after])
+    from lib.embedding.backbones import choose_default
+    from lib.embedding.embed import Embedder
+    from lib.tasks.change_pair import find_changes
+    from lib.tasks.change_windows import POOLING, SIDE_PX
+
+    if backbone is None:
+        backbone, notes = choose_default()
+        for note in notes:
+            say(note)
+    embedder = Embedder(backbone, size_px=SIDE_PX, pooling=POOLING)
+    changes = find_changes(before, after, embedder)
+    out.mkdir(parents=True, exist_ok=True)
+    summary = _write(changes, out)
+    summary |= {
+        "before": str(before), "after": str(after), "dates": list(changes.dates),
+        "backbone": embedder.backbone.name, "contract": embedder.contract.id, "forwards": changes.forwards,
+        "gate": round(changes.gate, 4), "threshold": round(changes.threshold, 4),
+    }  # fmt: skip
+    write_whole(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False))
+    return MadeChange(tuple(out / name for name in FILES), summary)
+
+
+def _write(changes: "Changes", out: Path) -> dict[str, Any]:
+    from scipy import ndimage
+
+    from lib.media import geofiles
+
+    grid, judged = changes.grid, np.isfinite(changes.score)
+    labels, count = ndimage.label(changes.mask)
+    frame = geofiles.polygons_of(labels.astype(np.int32), grid)
+    means = ndimage.mean(np.nan_to_num(changes.score), labels, frame["label"]) if count else []
+    unit = "px" if grid.crs is None else "m2"
+    area = f"area_{unit}"
+    frame = frame.assign(mean_score=np.round(np.asarray(means, float), 4)).rename(columns={"area": area})
+    frame["before"], frame["after"] = changes.dates
+    columns = [area, "mean_score", "before", "after", "geometry"]
+    frame = frame.sort_values(area, ascending=False, ignore_index=True)[columns]
+    mask = np.where(judged, changes.mask, np.nan).astype(np.float32)
+    geofiles.write_cog(
+        out / "change.tif", np.stack([changes.score, mask]), grid, descriptions=("score", "changed")
+    )
+    geofiles.write_geoparquet(frame, out / "change.parquet")
+    geofiles.write_geojson(frame, out / "change.geojson")
+    write_whole(out / "change.png", _picture(changes, unit))
+    changed = float(frame[area].sum())
+    seen = geofiles.mask_area(judged, grid)
+    return {
+        "polygons": len(frame),
+        f"changed_{unit}": round(changed, 2),
+        "changed_pct": round(100 * changed / seen, 4) if seen else 0.0,
+        f"unjudged_{unit}": round(geofiles.mask_area(~judged, grid), 2),
+    }
+
+
+def _picture(changes: "Changes", unit: str) -> bytes:
+    """Before, after, and the after in grey with changes in red, what can't be judged hatched; a scale bar."""
+    from PIL import Image
+
+    from lib.media.image import contact_sheet, png_bytes
+
+    before, after = changes.thumbnails
+    height, width = after.shape[:2]
+    grey = np.repeat(after.mean(-1, keepdims=True), 3, -1) * 0.8 + 40
+    changed, lacking = (
+        np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BOX))[..., None] / 255
+        for part in (changes.mask.astype(np.uint8) * 255, np.isnan(changes.score).astype(np.uint8) * 255)
+    )
+    marked = grey * (1 - 0.75 * changed) + _RED * 0.75 * changed
+    stripes = (np.add.outer(np.arange(height), np.arange(width)) // 6 % 2)[..., None] * 60 + 150
+    marked = np.where(lacking > 0.5, stripes, marked).clip(0, 255).astype(np.uint8)
+    length, told = _scale_bar(changes, width)
+    for panel in (before, after, marked):
+        _draw_bar(panel, length)
+    captions = [
+        " ".join(filter(None, ("before", changes.dates[0]))),
+        " ".join(filter(None, ("after", changes.dates[1]))),
+        f"change (red); the bar is {told}",
+    ]
+    sheet = contact_sheet(
+        [before, after, marked], captions, columns=3, tile_px=min(_PANEL_PX, max(240, width))
+    )
+    return png_bytes(sheet)
+
+
+def _scale_bar(changes: "Changes", shown_px: int) -> tuple[int, str]:
+    """A round length of about a quarter of the picture: in shown pixels, and in words."""
+    width_px = changes.grid.width
+    per_px = changes.grid.pixel_m
+    quarter = width_px / 4 * (per_px or 1)
+    power = 10 ** np.floor(np.log10(max(quarter, 1e-9)))
+    length = max(step for step in (1, 2, 5) if step * power <= quarter) * power
+    told = (
+        f"{length:g} px" if per_px is None else f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    )
+    return max(1, round(length / (per_px or 1) * shown_px / width_px)), told
+
+
+def _draw_bar(panel: np.ndarray, length_px: int) -> None:
+    thick = max(2, panel.shape[0] // 100)
+    top, left = panel.shape[0] - 4 * thick, 3 * thick
+    panel[top - 1 : top + thick + 1, left - 1 : left + length_px + 1] = 0
+    panel[top : top + thick, left : left + length_px] = 255
