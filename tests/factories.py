@@ -179,3 +179,34 @@ def make_picture(
     picture = frame_picture(seed, size=size, seed=seed)
     Image.fromarray(picture).convert(mode).save(path)
     return picture
+
+
+def ground(size: tuple[int, int], *, seed: int = 0) -> np.ndarray:
+    """Land from above, (height, width, 3) uint8: fields of several colours, coarse and fine texture."""
+    from scipy import ndimage
+
+    height, width = size
+    rng = np.random.default_rng(seed)
+    coarse = ndimage.zoom(rng.normal(size=(height // 48 + 2, width // 48 + 2)), 48, order=3)[:height, :width]
+    fields = rng.uniform(60, 150, (5, 3))[np.digitize(coarse, [-0.8, -0.2, 0.3, 0.9])]
+    fine = sum(
+        ndimage.zoom(rng.normal(size=(height // s + 2, width // s + 2)), s, order=1)[:height, :width] * w
+        for s, w in ((16, 9), (4, 6), (1, 3))
+    )
+    return np.clip(fields + fine[..., None], 0, 255).astype(np.uint8)
+
+
+def write_geotiff(path: Path, pixels: np.ndarray, *, crs="EPSG:32633", left=500_000.0, top=5_400_000.0,
+                  gsd=10.0, **more) -> Path:  # fmt: skip
+    """(height, width, bands) pixels as a GeoTIFF; north up unless a `transform` is given."""
+    import rasterio
+
+    height, width, count = pixels.shape
+    told = {
+        "driver": "GTiff", "height": height, "width": width, "count": count, "dtype": pixels.dtype,
+        "crs": crs, "transform": rasterio.transform.from_origin(left, top, gsd, gsd), "tiled": True,
+        "photometric": "RGB" if count == 3 else "MINISBLACK",
+    }  # fmt: skip
+    with rasterio.open(path, "w", **(told | more)) as file:
+        file.write(pixels.transpose(2, 0, 1))
+    return path

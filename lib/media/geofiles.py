@@ -41,14 +41,15 @@ def write_cog(path: Path, bands: np.ndarray, grid: Grid, *, descriptions: Sequen
     if grid.crs is not None:
         told |= {"crs": grid.crs, "transform": grid.transform}
     try:
-        with warnings.catch_warnings(), rasterio.open(plain, "w", **told) as file:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a plain picture's map isn't
-            file.write(bands.astype(np.float32, copy=False))
-            file.descriptions = tuple(descriptions)
-        # A mask's overviews can't be averaged: half a change is none.
-        rasterio.shutil.copy(
-            plain, path, driver="COG", compress="DEFLATE", predictor="YES", overview_resampling="NEAREST"
-        )
+            with rasterio.open(plain, "w", **told) as file:
+                file.write(bands.astype(np.float32, copy=False))
+                file.descriptions = tuple(descriptions)
+            # A mask's overviews can't be averaged: half a change is none.
+            rasterio.shutil.copy(
+                plain, path, driver="COG", compress="DEFLATE", predictor="YES", overview_resampling="NEAREST"
+            )
     finally:
         plain.unlink(missing_ok=True)
 

@@ -4,6 +4,7 @@ GDAL opens far more than files: addresses, and files that point to others. Here 
 """
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import rasterio
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.transform import array_bounds
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform, transform_bounds
@@ -73,7 +74,7 @@ class Grid:
         from pyproj import Geod
 
         row, column = self.height / 2, self.width / 2
-        ends = [self.transform * (column + step, row) for step in (0, 1)]
+        ends = [self.transform @ (column + step, row) for step in (0, 1)]
         lons, lats = transform(self.crs, "EPSG:4326", *zip(*ends, strict=True))
         return float(Geod(ellps="WGS84").line_length(lons, lats))
 
@@ -99,7 +100,13 @@ class Scene:
         self._dataset = dataset
         self._bands = _visible(dataset)
         self._palette = _palette(dataset)
-        self.grid = Grid(_crs(dataset), dataset.transform, dataset.height, dataset.width)
+        crs = _crs(dataset)
+        # Without a CRS, a transform places pixels nowhere either.
+        self.grid = (
+            Grid(crs, dataset.transform, dataset.height, dataset.width)
+            if crs
+            else Grid.plain(dataset.height, dataset.width)
+        )
 
     def on(self, grid: Grid) -> "Scene":
         """The same scene on another grid, warped as it is read (bilinear)."""
@@ -162,7 +169,9 @@ def open_scene(path: Path) -> Iterator[Scene]:
     # No file beside it is looked for, and no driver but this one tries.
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=128):
         try:
-            dataset = rasterio.open(path.absolute(), driver="GTiff")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the grid tells
+                dataset = rasterio.open(path.absolute(), driver="GTiff")
         except (RasterioError, CRSError, OSError) as error:
             raise UnreadableMediaError(f"can't be opened: {_first_line(error)}") from error
         with dataset:

@@ -146,6 +146,9 @@ def _pair(before: Path, after: Path) -> Iterator[tuple[Readable, Readable]]:
             _require_overlap(earlier.grid, later.grid)
             yield earlier, later if later.grid == earlier.grid else later.on(earlier.grid)
             return
+        if scenes[0] and scenes[1] and scenes[0].grid == scenes[1].grid:
+            yield scenes[0], scenes[1]
+            return
     pixels = [read_image(path) for path in (before, after)]
     sizes = [(picture.shape[0], picture.shape[1]) for picture in pixels]
     if any(abs(a - b) > _SIZE_TOLERANCE * max(a, b) for a, b in zip(*sizes, strict=True)):
