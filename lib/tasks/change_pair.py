@@ -14,7 +14,7 @@ from lib.embedding.embed import Embedder
 from lib.errors import QueryError, UnreadableMediaError
 from lib.media.image import read_image
 from lib.media.raster import Grid, Scaling, is_tiff, open_scene
-from lib.tasks.change import Levels, as_score, outlined, pixel_difference, threshold_of
+from lib.tasks.change import REACH, Levels, as_score, outlined, pixel_difference, threshold_of
 from lib.tasks.change_windows import CELL_PX, SIDE_PX, Distances, Reader, distances
 
 # Regions of fewer pixels are specks.
@@ -114,8 +114,9 @@ def _changes(before: Path, after: Path, embedder: Embedder) -> Changes:
         )
         distance = _pixelwise(found, earlier, later)
         threshold = threshold_of(distance, found.gate)
-        mask = np.nan_to_num(distance) > threshold
-        mask = _refined(mask, earlier, later, scaling) & np.isfinite(distance)
+        known = np.nan_to_num(distance)
+        mask, reach = known > threshold, known > REACH * threshold
+        mask = _refined(mask, reach, earlier, later, scaling) & np.isfinite(distance)
         shown = tuple(scaling.apply(side.sample()[0]) for side in (earlier, later))
         return Changes(
             grid=earlier.grid,
@@ -205,8 +206,10 @@ def _pixelwise(found: Distances, earlier: Readable, later: Readable) -> np.ndarr
     return distance
 
 
-def _refined(mask: np.ndarray, earlier: Readable, later: Readable, scaling: Scaling) -> np.ndarray:
-    """The mask with each region's own outline, where pixels show one."""
+def _refined(
+    mask: np.ndarray, reach: np.ndarray, earlier: Readable, later: Readable, scaling: Scaling
+) -> np.ndarray:
+    """The mask with each region's own outline, where pixels show one within its reach."""
     from scipy import ndimage
 
     if not mask.any():
@@ -214,16 +217,20 @@ def _refined(mask: np.ndarray, earlier: Readable, later: Readable, scaling: Scal
     (one, valid_one), (other, valid_other) = earlier.sample(), later.sample()
     valid = valid_one & valid_other
     levels = Levels.of(scaling.apply(one)[valid]), Levels.of(scaling.apply(other)[valid])
-    labels, _ = ndimage.label(mask)
+    labels, _ = ndimage.label(reach)
     made = np.zeros_like(mask)
     for label, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+        core = (labels[rows, columns] == label) & mask[rows, columns]
+        if not core.any():
+            continue
         top, left = max(0, rows.start - CELL_PX), max(0, columns.start - CELL_PX)
         bottom, right = min(len(mask), rows.stop + CELL_PX), min(mask.shape[1], columns.stop + CELL_PX)
         window = top, left, bottom - top, right - left
         (before, known), (after, also) = earlier.read(*window), later.read(*window)
         difference = pixel_difference(scaling.apply(before), scaling.apply(after), levels)
         difference[~(known & also)] = 0
-        made[top:bottom, left:right] |= outlined(labels[top:bottom, left:right] == label, difference)
+        region = labels[top:bottom, left:right] == label
+        made[top:bottom, left:right] |= outlined(region & mask[top:bottom, left:right], region, difference)
     return made
 
 

@@ -62,7 +62,7 @@ def test_a_region_takes_the_outline_that_its_pixels_show_and_keeps_its_own_where
     house[30:55, 28:60] = True
     smeared = np.zeros_like(house)
     smeared[24:64, 22:66] = True
-    shown = outlined(smeared, house * 60.0 + rng.normal(5, 2, house.shape))
+    shown = outlined(smeared, smeared, house * 60.0 + rng.normal(5, 2, house.shape))
     assert (shown & house).sum() / (shown | house).sum() > 0.9
-    hidden = outlined(smeared, rng.normal(30, 10, house.shape))
+    hidden = outlined(smeared, smeared, rng.normal(30, 10, house.shape))
     np.testing.assert_array_equal(hidden, smeared)
