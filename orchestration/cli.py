@@ -41,7 +41,7 @@ def main() -> None:
         say(f"dinolake: {error}")
         raise SystemExit(error.exit_status) from None
     except KeyboardInterrupt:
-        say("dinolake: interrupted; what was committed stays, the same command goes on from there.")
+        say("dinolake: interrupted.")
         raise SystemExit(130) from None
     except OSError as error:
         if isinstance(error, BrokenPipeError):
