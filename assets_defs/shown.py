@@ -7,8 +7,10 @@ from typing import Any
 
 import dagster as dg
 
+from assets_defs.partitions import shard_of
 from lib.errors import DinolakeError
 from lib.lake import Facts
+from lib.stages.making import Work
 
 _SHOWN_REASONS = 50
 
@@ -37,11 +39,20 @@ def picture(png: bytes) -> dg.MarkdownMetadataValue:
 
 
 def each_shard(
-    context: dg.AssetExecutionContext, make: Callable[[str], Mapping[dg.AssetKey, dict[str, Any]]]
+    context: dg.AssetExecutionContext,
+    work: Work,
+    make: Callable[[str], Mapping[dg.AssetKey, dict[str, Any]]],
 ) -> None:
-    """Make each shard of the run; one that fails stops no other, and all that failed are named at the end."""
+    """Make each shard of the run; one that fails stops no other, and all that failed are named at the end.
+
+    Cells that hold no scene are passed over.
+    """
     failed: dict[str, str] = {}
-    for shard in context.partition_keys:
+    known = set(work.prints.shards)
+    for partition in context.partition_keys:
+        shard = shard_of(work.archive, partition)
+        if shard not in known:
+            continue
         try:
             made = make(shard)
         except DinolakeError as error:
@@ -52,7 +63,7 @@ def each_shard(
             context.log.error(f"shard {shard}: {traceback.format_exc()}")
         else:
             for key, metadata in made.items():
-                context.add_asset_metadata(metadata, asset_key=key, partition_key=shard)
+                context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
     if failed:
         names = "; ".join(f"{shard}: {reason}" for shard, reason in failed.items())
         raise dg.Failure(

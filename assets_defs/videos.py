@@ -3,21 +3,21 @@
 Summaries stand beside: they branch off after frame_embeddings.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from assets_defs.assets import about as described
+from assets_defs.assets import asset, items_metadata, rate, report_result, sources_result
 from assets_defs.checks import video_checks
 from assets_defs.partitions import shards_of, shards_policy
 from assets_defs.shown import as_metadata, each_shard, picture
 from lib.catalog import Archive
 from lib.compute import RayCompute
-from lib.lake import Facts, Lake
-from lib.stages.line import VIDEO_LINE
+from lib.lake import Lake
 from lib.stages.making import Work
-
-_VERSIONS = {stage.name: str(stage.version) for stage in VIDEO_LINE}
+from lib.stages.video_line import VIDEO_LINE
 
 
 def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetChecksDefinition]:
@@ -30,17 +30,10 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
     def key(stage: str) -> dg.AssetKey:
         return dg.AssetKey([name, stage])
 
-    def about(stage: str, *kinds: str) -> dict[str, Any]:
-        return {
-            "key": key(stage),
-            "group_name": name,
-            "kinds": set(kinds),
-            "code_version": _VERSIONS.get(stage, "1"),
-        }
-
+    about = described(name, VIDEO_LINE)
     sharded: Mapping[str, Any] = {"partitions_def": shards_of(name), "backfill_policy": shards_policy()}
 
-    @_asset(**about("sources", "python"))
+    @asset(**about("sources", "python"))
     def sources(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """Where the videos come from: your folder, or a public dataset, downloaded, unpacked and checked.
 
@@ -50,26 +43,15 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
 
         found = acquire(archive, lake, say=context.log.info)
         context.instance.add_dynamic_partitions(shards_of(name).name or "", sorted(found.shards))
-        return dg.MaterializeResult(
-            metadata={
-                "root": dg.MetadataValue.path(str(found.root)),
-                "files": found.files,
-                "new": found.new,
-                "changed": found.changed,
-                "removed": found.removed,
-                "shards": len(found.shards),
-                "bytes": found.bytes,
-                "seconds": found.seconds,
-            }
-        )
+        return sources_result(found)
 
-    @_asset(**about("items", "parquet"), **sharded, deps=[sources])
+    @asset(**about("items", "parquet"), **sharded, deps=[sources])
     def items(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """One row a file: content hash, length, size, codec, label, and a verdict: ok, or why not."""
         from lib.stages.items import make_items
 
         work = Work(lake, archive)
-        each_shard(context, lambda shard: {key("items"): _items_metadata(make_items(work, shard))})
+        each_shard(context, work, lambda shard: {key("items"): items_metadata(make_items(work, shard))})
 
     @dg.multi_asset(
         name=f"{name}__frames",
@@ -110,17 +92,17 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
                 shown[key("frame_embeddings")] |= {
                     "backbone": work.contract.shown,
                     "contract": work.contract.id,
-                    "frames_per_s": _rate(made["frame_embeddings"]),
+                    "frames_per_s": rate(made["frame_embeddings"]),
                 }
             return shown
 
         with compute:
-            each_shard(context, make)
+            each_shard(context, work, make)
         for stage in ("frames", "frame_embeddings"):
             if stage in selected:
                 yield dg.MaterializeResult(asset_key=key(stage))
 
-    @_asset(**about("centring", "numpy"), deps=[key("frame_embeddings")])
+    @asset(**about("centring", "numpy"), deps=[key("frame_embeddings")])
     def centring(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """The mean frame vector, fitted once on the training side. New data doesn't move it."""
         from lib.stages.centring import make_centring
@@ -128,15 +110,15 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         facts = make_centring(Work(lake, archive))
         return dg.MaterializeResult(metadata=as_metadata(facts, **facts.notes))
 
-    @_asset(**about("clips", "parquet"), **sharded, deps=[key("frame_embeddings"), centring])
+    @asset(**about("clips", "parquet"), **sharded, deps=[key("frame_embeddings"), centring])
     def clips(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """Windows of a few seconds and whole videos, each the mean of its frames' centred vectors."""
         from lib.stages.clips import make_clips
 
         work = Work(lake, archive)
-        each_shard(context, lambda shard: {key("clips"): as_metadata(make_clips(work, shard))})
+        each_shard(context, work, lambda shard: {key("clips"): as_metadata(make_clips(work, shard))})
 
-    @_asset(**about("summaries", "parquet"), **sharded, deps=[key("frame_embeddings")])
+    @asset(**about("summaries", "parquet"), **sharded, deps=[key("frame_embeddings")])
     def summaries(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """For every video its shots, a score for every frame, and the segments that sum it up."""
         from lib.stages.pictures import summary_sheet
@@ -150,9 +132,9 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
                 shown["storyboard"] = picture(sheet)
             return {key("summaries"): shown}
 
-        each_shard(context, make)
+        each_shard(context, work, make)
 
-    @_asset(**about("clip_index", "faiss"), deps=[clips])
+    @asset(**about("clip_index", "faiss"), deps=[clips])
     def clip_index(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """FAISS over all shards' windows; published only when its recall against exact search is good."""
         from lib.stages.clip_index import make_clip_index
@@ -163,44 +145,21 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
         }
         return dg.MaterializeResult(metadata=as_metadata(facts, **shown))
 
-    @_asset(**about("search_report", "html"), deps=[clip_index, clips, items])
+    @asset(**about("search_report", "html"), deps=[clip_index, clips, items])
     def search_report(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """How well moments are found: chance, naive and ours, with the best and the worst queries."""
         from lib.stages.search_report import make_search_report
 
-        return _report_result(make_search_report(Work(lake, archive)))
+        return report_result(make_search_report(Work(lake, archive)))
 
-    @_asset(**about("summary_report", "html"), deps=[summaries, items])
+    @asset(**about("summary_report", "html"), deps=[summaries, items])
     def summary_report(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """How well the summaries stand for their videos, beside chance and k-means."""
         from lib.stages.summary_report import make_summary_report
 
-        return _report_result(make_summary_report(Work(lake, archive)))
+        return report_result(make_summary_report(Work(lake, archive)))
 
     assets = [
         sources, items, frames, centring, clips, summaries, clip_index, search_report, summary_report,
     ]  # fmt: skip
     return [*assets, *video_checks(archive)]
-
-
-def _asset(**told: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
-    # Through `**`, mypy can't tell dg.asset's overloads apart: said here once, for every asset of the line.
-    made: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(**told)
-    return made
-
-
-def _items_metadata(facts: Facts) -> dict[str, Any]:
-    return as_metadata(facts, **facts.notes)
-
-
-def _rate(facts: Facts) -> float:
-    return round(facts.made / facts.seconds, 1) if facts.seconds else 0.0
-
-
-def _report_result(made: Any) -> dg.MaterializeResult[Any]:
-    shown: dict[str, Any] = as_metadata(made.facts)
-    shown["report"] = dg.MetadataValue.path(str(made.path))
-    shown["figures"] = dg.MetadataValue.md(made.markdown)
-    for name, value in made.figures.items():
-        shown[name] = dg.MetadataValue.float(float(value))
-    return dg.MaterializeResult(metadata=shown)

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from lib.catalog import Archive, EmbeddingConfig, FramesConfig
-from lib.lake import Lake, vectors_of
+from lib.catalog import Archive
+from lib.columns import vectors_of
+from lib.lake import Lake
+from lib.sections import EmbeddingConfig, FramesConfig
 from lib.stages.frame_worker import FrameWorkerFactory
 from lib.stages.frames import make_frames
 from lib.stages.items import make_items

@@ -12,100 +12,34 @@ from typing import Any, Literal
 
 import tomlkit
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from lib.errors import CatalogError
-from lib.media.sampling import Sampling
-from lib.search.kinds import KINDS as INDEX_KINDS
+from lib.sections import (
+    ChangeConfig,
+    ClipsConfig,
+    EmbeddingConfig,
+    FramesConfig,
+    IndexConfig,
+    LandCoverConfig,
+    ScenesConfig,
+    Section,
+    SummaryConfig,
+)
 
 Kind = Literal["video", "scene", "pair", "image"]
 KINDS: tuple[Kind, ...] = ("video", "scene", "pair", "image")
 # Dagster refuses hyphens in groups and jobs, and the lake keeps its own folders behind an underscore.
 NAME = re.compile(r"[a-z][a-z0-9_]*")
+# What the change recipe was measured with: windows of 256 px, two maps of the network.
+SCENE_SIZE_PX = 256
+SCENE_POOLING = ("cls", "patch_mean", "patch_grid", "deep_grid")
+_VIDEO_SECTIONS = ("frames", "clips", "summary")
+_SCENE_SECTIONS = ("scenes", "change", "land_cover")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class FramesConfig(_Section):
-    """Which frames of a video are looked at."""
-
-    mode: Literal["interval", "scene", "keyframes"] = Field(
-        default="interval",
-        description="interval: by time; scene: one at each cut; keyframes: what the encoder chose",
-    )
-    per_second: float = Field(default=1.0, ge=0.001, le=60, description="frames a second in interval mode")
-    # Off, because alike to the eye isn't alike to a backbone: of 483 frames of eleven real videos (4/s) it
-    # skipped 76, whose CLS had a cosine of .985 to the kept frame's (median; 5 % below .957; fades .55).
-    skip_similar: bool = Field(
-        default=False, description="skip a frame that hardly differs from the last kept one"
-    )
-    similar_luma: float = Field(
-        default=2.0, ge=0, le=255, description="mean luma difference (0-255) called similar"
-    )
-    limit_s: float = Field(
-        default=600.0, gt=0, description="give up on a video whose decoding takes longer, in seconds"
-    )
-
-    def sampling(self) -> Sampling:
-        """The part that decides which frames are taken."""
-        return Sampling(self.mode, self.per_second, self.skip_similar, self.similar_luma)
-
-
-class EmbeddingConfig(_Section):
-    """Which backbone sees the frames, and what is kept of its answer."""
-
-    backbone: str = Field(description="a backbone spec, as `dinolake embed --help` lists them")
-    size_px: int = Field(
-        default=224, ge=32, le=2048, description="side of the square picture the backbone sees"
-    )
-    grid: bool = Field(default=False, description="also keep every patch's vector (large)")
-
-    def pooling(self) -> tuple[str, ...]:
-        """Names of the vectors kept for each sample."""
-        return ("cls", "patch_mean", "patch_grid") if self.grid else ("cls", "patch_mean")
-
-
-class ClipsConfig(_Section):
-    """The windows that search finds."""
-
-    length_s: float = Field(default=4.0, gt=0, description="length of a window in seconds")
-    stride_s: float = Field(default=2.0, gt=0, description="from one window's start to the next, in seconds")
-
-
-class IndexConfig(_Section):
-    """How vectors are found again."""
-
-    kind: str = Field(
-        default="auto", description="auto: by size and memory; else a kind of lib/search/kinds.py's table"
-    )
-    min_recall: float = Field(
-        default=0.98, ge=0, le=1, description="recall@10 below which an index isn't published"
-    )
-
-    @field_validator("kind")
-    @classmethod
-    def _kind_is_known(cls, kind: str) -> str:
-        known = ("auto", *(row.name for row in INDEX_KINDS))
-        if kind not in known:
-            raise ValueError(f"it should be one of {', '.join(known)}")
-        return kind
-
-
-class SummaryConfig(_Section):
-    """How a video is summed up."""
-
-    method: Literal["kts", "kmeans"] = Field(
-        default="kts", description="kts: shots under a budget; kmeans: fixed clips"
-    )
-    budget: float = Field(default=0.15, gt=0, le=1, description="share of the video's length, for kts")
-    clips: int = Field(default=5, ge=1, description="number of clips, for kmeans")
-    clip_seconds: float = Field(default=2.0, ge=0.1, description="length of a clip, for kmeans")
-
-
-class Archive(_Section):
+class Archive(Section):
     """One archive as the catalog describes it."""
 
     name: str
@@ -130,12 +64,34 @@ class Archive(_Section):
     clips: ClipsConfig = ClipsConfig()
     index: IndexConfig = IndexConfig()
     summary: SummaryConfig = SummaryConfig()
+    scenes: ScenesConfig = ScenesConfig()
+    change: ChangeConfig = ChangeConfig()
+    land_cover: LandCoverConfig = LandCoverConfig()
+
+    def pooling(self) -> tuple[str, ...]:
+        """Names of the vectors kept for each sample."""
+        # A scene's grids are what changes, land cover and places are told from.
+        return SCENE_POOLING if self.kind == "scene" else self.embedding.pooling()
+
+    def as_entry(self) -> dict[str, Any]:
+        """What the catalog says of it: every default, of the sections that its kind has."""
+        others = {"scene": _VIDEO_SECTIONS}.get(self.kind, _SCENE_SECTIONS)
+        entry = self.model_dump(exclude={"name", *others}, exclude_none=True)
+        if self.kind == "scene":
+            del entry["embedding"]["grid"], entry["shard_items"], entry["shard_bytes"]
+        return entry
 
     @field_validator("name")
     @classmethod
     def _name_is_plain(cls, name: str) -> str:
         check_name(name)
         return name
+
+    @model_validator(mode="after")
+    def _scenes_are_seen_at_their_size(self) -> "Archive":
+        if self.kind == "scene" and self.embedding.size_px != SCENE_SIZE_PX:
+            raise ValueError(f"a scene's windows are of {SCENE_SIZE_PX} px: set embedding.size_px to that")
+        return self
 
 
 def check_name(name: str) -> None:
@@ -218,16 +174,12 @@ def in_words(fault: ErrorDetails) -> str:
     return fault["msg"].removeprefix("Value error, ").replace("Input should", "it should", 1)
 
 
-def _section(loc: Sequence[int | str]) -> type[_Section]:
+def _section(loc: Sequence[int | str]) -> type[Section]:
     """The section that a key stands in."""
-    section: type[_Section] = Archive
+    section: type[Section] = Archive
     for part in loc[:-1]:
         field = section.model_fields.get(str(part))
-        if (
-            field is not None
-            and isinstance(field.annotation, type)
-            and issubclass(field.annotation, _Section)
-        ):
+        if field is not None and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             section = field.annotation
     return section
 
@@ -262,7 +214,7 @@ def add_archive(path: Path, archive: Archive) -> None:
     with _editing(path) as document:
         check_free(path, archive.name)
         archives = document.setdefault("archives", tomlkit.table(is_super_table=True))
-        archives[archive.name] = archive.model_dump(exclude={"name"}, exclude_none=True)
+        archives[archive.name] = archive.as_entry()
 
 
 def set_backbone(path: Path, name: str, backbone: str) -> None:

@@ -1,4 +1,4 @@
-"""A page of search hits to look at: the query, then each moment with its picture, times and score."""
+"""A page of search hits to look at: the query, then each moment or place with its picture and score."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ class HitCard:
     start_s: float | None = None
     end_s: float | None = None
     file: Path | None = None
+    # Of a place: where and when.
+    place: str = ""
 
 
 def hits_sheet(

@@ -17,13 +17,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
+from pyarrow import dataset
 
 from lib.errors import LakeError, QueryError
 from lib.ledger import Ledger, LedgerItem
 from lib.processes import is_alive
 
+ROW_GROUP = 2048
 WHOLE = "all"  # the shard name of stages that are made in one piece
 _FINGERPRINT, _FACTS = b"dinolake.fingerprint", b"dinolake.facts"
 _counter_lock, _counter = threading.Lock(), iter(range(1 << 62))
@@ -127,15 +130,15 @@ class Lake:
         """Every archive's items, read back from the committed `items` files for a ledger that was lost."""
         for folder in sorted(self.root.glob("[a-z]*/items")):
             archive, seq = folder.parent.name, 0
-            for file in sorted(folder.glob("s*.parquet")):
+            for file in sorted(folder.glob("*.parquet")):
                 for row in self.read(Place(archive, "items", file.stem)).to_pylist():
                     is_unopened = not row["content_hash"]
                     yield archive, LedgerItem(
                         path=row["path"], item=row["item"], shard=file.stem, seq=seq, bytes=row["bytes"],
                         mtime_ns=-1, content_hash=row["content_hash"],
                         reason=row["verdict"] if is_unopened else "",
-                        removed=row["removed"], label=row["label"], split=row["split"],
-                        segments=json.dumps(row["segments"] or []),
+                        removed=row["removed"], label=row.get("label"), split=row.get("split"),
+                        segments=json.dumps(row.get("segments") or []), facts=row.get("facts") or "",
                     )  # fmt: skip
                     seq += 1
 
@@ -161,12 +164,14 @@ class Lake:
             yield
 
     @contextmanager
-    def writing(self, place: Place, schema: pa.Schema, mark: str) -> Iterator["ShardWriter"]:
+    def writing(
+        self, place: Place, schema: pa.Schema, mark: str, *, row_group: int = ROW_GROUP
+    ) -> Iterator["ShardWriter"]:
         """Write a shard in a temporary file; when the block ends well, move it into place and note it."""
         final = self.path(place)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = self.temporary(".parquet")
-        writer = ShardWriter(partial, schema)
+        writer = ShardWriter(partial, schema, row_group)
         try:
             yield writer
             writer.close(mark)
@@ -177,6 +182,12 @@ class Lake:
             writer.abandon()
             partial.unlink(missing_ok=True)
         self._note(place, mark, writer.facts)
+
+    def drop_shard(self, archive: str, shard: str) -> None:
+        """Remove a shard's files in every stage: its items went to another one."""
+        for file in (self.root / archive).glob(f"**/{shard}.parquet"):
+            file.unlink(missing_ok=True)
+        self.ledger.drop_shards(archive, [shard])
 
     def temporary(self, suffix: str) -> Path:
         """A name in the lake's `_tmp` folder that says whose it is, so that a dead process's can be swept."""
@@ -220,6 +231,26 @@ class Lake:
                 f"Delete it and `dinolake run {place.archive}` makes it again."
             ) from error
 
+    def blocks(
+        self, place: Place, wanted: pc.Expression | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """Rows of a shard that answer a condition, a row group at a time: large grids never stand together.
+
+        Raises:
+            LakeError: The file is missing or damaged.
+        """
+        path = self.path(place)
+        try:
+            for piece in dataset.dataset(path).get_fragments():
+                for group in piece.split_by_row_group(wanted):
+                    rows = group.to_table(columns=list(columns) if columns else None, filter=wanted)
+                    if rows.num_rows:
+                        yield rows
+        except (pa.ArrowException, OSError) as error:
+            raise LakeError(
+                f"{path} can't be read ({error}). `dinolake run {place.archive}` makes it again."
+            ) from error
+
     def matching(self, table: pa.Table, where: str) -> np.ndarray:
         """Row mask of an SQL condition over a table's columns, evaluated by DuckDB with no access to files.
 
@@ -250,8 +281,9 @@ class Lake:
 class ShardWriter:
     """Appends rows to a file that isn't in place yet; memory stays at one row group."""
 
-    def __init__(self, path: Path, schema: pa.Schema):
+    def __init__(self, path: Path, schema: pa.Schema, row_group: int = ROW_GROUP):
         self.facts = Facts()
+        self._row_group = row_group
         self._path, self._schema = path, schema
         self._began = time.perf_counter()
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
@@ -265,7 +297,7 @@ class ShardWriter:
             raise LakeError(f"{self._path.name} is closed already.")
         table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows), schema=self._schema)
         if table.num_rows:
-            self._writer.write_table(table.cast(self._schema), row_group_size=2048)
+            self._writer.write_table(table.cast(self._schema), row_group_size=self._row_group)
 
     def close(self, mark: str) -> None:
         """Finish the file; its footer gets the fingerprint and the facts."""
@@ -283,22 +315,6 @@ class ShardWriter:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-
-def vectors_column(vectors: np.ndarray, dtype: type = np.float16) -> pa.Array:
-    """A (rows, dim) array as a FixedSizeList column, without a Python loop."""
-    rows, dim = vectors.shape
-    values = pa.array(np.ascontiguousarray(vectors, dtype).reshape(-1))
-    kind = pa.list_(pa.field("item", values.type, nullable=False), dim)
-    return pa.FixedSizeListArray.from_arrays(values, type=kind) if rows else pa.array([], kind)
-
-
-def vectors_of(table: pa.Table, column: str) -> np.ndarray:
-    """A FixedSizeList column as a (rows, dim) float16 array."""
-    chunks = table.column(column).chunks
-    dim = table.schema.field(column).type.list_size
-    parts = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim) for chunk in chunks]
-    return np.concatenate(parts) if parts else np.empty((0, dim), np.float16)
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

@@ -21,7 +21,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS items (
   archive TEXT NOT NULL, path TEXT NOT NULL, item TEXT NOT NULL, shard TEXT NOT NULL, seq INTEGER NOT NULL,
   bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, content_hash TEXT NOT NULL, reason TEXT NOT NULL,
-  label TEXT, split TEXT, segments TEXT NOT NULL, removed INTEGER NOT NULL,
+  label TEXT, split TEXT, segments TEXT NOT NULL, removed INTEGER NOT NULL, facts TEXT NOT NULL DEFAULT '',
   PRIMARY KEY (archive, path), UNIQUE (archive, item)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS items_by_shard ON items (archive, shard, seq);
@@ -49,6 +49,8 @@ class LedgerItem:
     split: str | None = None
     segments: str = "[]"
     removed: bool = False
+    # Of a scene, what its file tells of itself, as JSON: when and where. "" for other kinds.
+    facts: str = ""
 
     def seen_as(self, **changes: Any) -> "LedgerItem":
         """The same item with what changed at its source."""
@@ -80,6 +82,14 @@ class Ledger:
         self.is_read_only = not all(os.access(each, os.W_OK) for each in (standing, path.parent))
         if not self._is_set_up():
             self._set_up(remembered)
+        self._facts = "facts"
+        if not self._select("SELECT 1 FROM pragma_table_info('items') WHERE name = 'facts'", []):
+            # Written before there were scenes.
+            if self.is_read_only:
+                self._facts = "''"
+            else:
+                with self._writing() as connection:
+                    connection.execute("ALTER TABLE items ADD COLUMN facts TEXT NOT NULL DEFAULT ''")
 
     def _is_set_up(self) -> bool:
         if not self._path.exists():
@@ -169,12 +179,12 @@ class Ledger:
             ("archive = ?", [archive]) if shard is None else ("archive = ? AND shard = ?", [archive, shard])
         )
         rows = self._select(
-            "SELECT path, item, shard, seq, bytes, mtime_ns,"  # noqa: S608 - `where` is one of the two above
-            " content_hash, reason, label, split, segments, removed"
+            "SELECT path, item, shard, seq, bytes, mtime_ns,"  # noqa: S608 - all of it is written here
+            f" content_hash, reason, label, split, segments, removed, {self._facts}"
             f" FROM items WHERE {where} ORDER BY seq",
             values,
         )
-        return [LedgerItem(*(*row[:-1], bool(row[-1]))) for row in rows]
+        return [LedgerItem(*(*row[:-2], bool(row[-2]), row[-1])) for row in rows]
 
     def write_items(self, archive: str, items: Iterable[LedgerItem]) -> None:
         """Add or update items by path, all of them or none."""
@@ -190,6 +200,13 @@ class Ledger:
         """Items that are gone at their source: search leaves them out at once."""
         rows = self._select("SELECT item FROM items WHERE archive = ? AND removed = 1", [archive])
         return {row[0] for row in rows}
+
+    def drop_shards(self, archive: str, shards: Iterable[str]) -> None:
+        """Forget what was noted of shards that no item is in any more."""
+        with self._writing() as connection:
+            connection.executemany(
+                "DELETE FROM stages WHERE archive = ? AND shard = ?", [(archive, shard) for shard in shards]
+            )
 
     def stage(
         self, archive: str, stage: str, contract: str = "", *, shard: str | None = None
@@ -215,10 +232,10 @@ class Ledger:
 
 def _insert(connection: sqlite3.Connection, archive: str, items: Iterable[LedgerItem]) -> None:
     connection.executemany(
-        "INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO items VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
         [
             (archive, i.path, i.item, i.shard, i.seq, i.bytes, i.mtime_ns, i.content_hash, i.reason,
-             i.label, i.split, i.segments, int(i.removed))
+             i.label, i.split, i.segments, int(i.removed), i.facts)
             for i in items
         ],
     )  # fmt: skip

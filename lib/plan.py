@@ -37,7 +37,7 @@ def plan_archive(work: Work) -> dict[str, StagePlan]:
     """
     work, at_source = _ahead(work)
     plans: dict[str, StagePlan] = {}
-    for stage in LINES[work.archive.kind]:
+    for stage in LINES[work.archive.kind].stages:
         plan = plans[stage.name] = StagePlan()
         for shard in work.prints.shards if stage.is_sharded else [WHOLE][: len(work.prints.shards)]:
             if work.is_current(stage.name, shard):

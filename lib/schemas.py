@@ -1,5 +1,7 @@
 """The columns of the lake's Parquet files, stage by stage. Read by DuckDB and pyarrow as they lie."""
 
+import json
+
 import pyarrow as pa
 
 # A frame's thumbnail is for people; vectors come from the full frame.
@@ -118,3 +120,129 @@ SUMMARIES = pa.schema(
         ),
     ]
 )
+
+SCENE_ITEMS = pa.schema(
+    [
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("tile", pa.string()),
+        pa.field("acquired", pa.timestamp("us", "UTC")),
+        pa.field("platform", pa.string()),
+        pa.field("crs", pa.string()),
+        pa.field("transform", pa.list_(pa.float64())),  # a, b, c, d, e, f
+        pa.field("height", pa.int32()),
+        pa.field("width", pa.int32()),
+        pa.field("gsd_m", pa.float64()),
+        pa.field("bands", pa.int32()),
+        pa.field("band_names", pa.list_(pa.string())),
+        pa.field("dtype", pa.string()),
+        pa.field("nodata", pa.float64()),
+        pa.field("scale", pa.float64()),
+        pa.field("offset", pa.float64()),
+        pa.field("cloud_cover", pa.float64()),
+        pa.field("lon", pa.float64()),
+        pa.field("lat", pa.float64()),
+        pa.field("label", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("note", pa.string(), nullable=False),
+        pa.field("removed", pa.bool_(), nullable=False),
+        pa.field("facts", pa.string(), nullable=False),  # what the ledger keeps of it
+        pa.field("footprint", pa.binary()),
+    ]
+)
+
+TILES = pa.schema(
+    [
+        pa.field("tile", pa.string(), nullable=False),
+        pa.field("crs", pa.string(), nullable=False),
+        pa.field("transform", pa.list_(pa.float64()), nullable=False),
+        pa.field("low", pa.list_(pa.float64()), nullable=False),
+        pa.field("high", pa.list_(pa.float64()), nullable=False),
+        pa.field("fitted_on", pa.string(), nullable=False),
+        pa.field("mark", pa.string(), nullable=False),
+    ]
+)
+
+WINDOWS = pa.schema(
+    [
+        pa.field("sample", pa.string(), nullable=False),
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("column", pa.int32(), nullable=False),
+        pa.field("sample_hash", pa.string(), nullable=False),
+        pa.field("valid", pa.float32(), nullable=False),  # of its own ground, the share with data
+        pa.field("lon", pa.float64(), nullable=False),
+        pa.field("lat", pa.float64(), nullable=False),
+        pa.field("thumbnail", pa.binary(), nullable=False),
+        pa.field("geometry", pa.binary(), nullable=False),
+    ]
+)
+
+
+def window_embeddings(cls_dim: int, patch_dim: int, deep_dim: int, cells: int) -> pa.Schema:
+    """One row a window; grids are row-major float16 of its own cells (a margin is the neighbours').
+
+    `perturbed` is null but for some windows: how far each cell moves when the window is spoiled in that way.
+    """
+    moved = pa.struct([("kind", pa.int8()), ("distance", pa.binary(2 * cells))])
+    return pa.schema(
+        [
+            pa.field("sample", pa.string(), nullable=False),
+            pa.field("item", pa.string(), nullable=False),
+            pa.field("row", pa.int32(), nullable=False),
+            pa.field("column", pa.int32(), nullable=False),
+            pa.field("sample_hash", pa.string(), nullable=False),
+            pa.field("cls", vector(cls_dim), nullable=False),
+            pa.field("patch_mean", vector(patch_dim), nullable=False),
+            pa.field("patch_grid", pa.binary(2 * cells * patch_dim), nullable=False),
+            pa.field("deep_grid", pa.binary(2 * cells * deep_dim), nullable=False),
+            pa.field(
+                "cell_valid", pa.binary(cells), nullable=False
+            ),  # uint8: percent of its pixels with data
+            pa.field("perturbed", pa.list_(moved)),
+        ]
+    )
+
+
+CHANGES = pa.schema(
+    [
+        pa.field("change", pa.string(), nullable=False),
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("before_item", pa.string(), nullable=False),
+        pa.field("tile", pa.string(), nullable=False),
+        pa.field("before", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("after", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("dates", pa.int32(), nullable=False),  # earlier ones it was held against
+        pa.field("area_m2", pa.float64(), nullable=False),
+        pa.field("mean_score", pa.float32(), nullable=False),
+        pa.field("lon", pa.float64(), nullable=False),
+        pa.field("lat", pa.float64(), nullable=False),
+        pa.field("geometry", pa.binary(), nullable=False),
+    ]
+)
+
+
+LAND_COVER = pa.schema(
+    [
+        pa.field("tile", pa.string(), nullable=False),
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("class", pa.string(), nullable=False),
+        pa.field("area_ha", pa.float64(), nullable=False),
+    ]
+)
+
+
+def as_geoparquet(schema: pa.Schema, column: str, kinds: list[str]) -> pa.Schema:
+    """The schema of a table whose WKB column is in longitude and latitude: QGIS and geopandas open it.
+
+    GeoParquet 1.1.0; a missing `crs` is OGC:CRS84 by its definition.
+    """
+    told = {
+        "version": "1.1.0",
+        "primary_column": column,
+        "columns": {column: {"encoding": "WKB", "geometry_types": kinds}},
+    }
+    return schema.with_metadata({"geo": json.dumps(told)})

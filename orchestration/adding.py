@@ -1,67 +1,124 @@
 """`dinolake add`: choose good defaults, and write them down."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from lib.catalog import (
-    KINDS,
-    Archive,
-    EmbeddingConfig,
-    FramesConfig,
-    add_archive,
-    check_free,
-    check_name,
-    in_words,
-)
-from lib.errors import CatalogError, UsageError
+from lib.catalog import KINDS, SCENE_SIZE_PX, Archive, add_archive, check_free, check_name, in_words
+from lib.errors import CatalogError, UnreadableMediaError, UsageError
+from lib.sections import EmbeddingConfig, FramesConfig, ScenesConfig
 from lib.settings import read_settings
+from lib.stages.line import LINES
+
+# Files that are looked into for the first day of an archive.
+_LOOKED_INTO = 400
+_NOUNS = {"video": "videos", "scene": "scenes"}
 
 
-def add_archive_entry(
-    name: str, kind: str, root: Path | None, *, dataset: str | None, backbone: str | None, per_second: float,
-    say: Callable[[str], None],
-) -> tuple[Archive, Path]:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user gave for the new entry."""
+
+    name: str
+    kind: str
+    root: Path | None = None
+    dataset: str | None = None
+    backbone: str | None = None
+    per_second: float = 1.0
+    pattern: str = ""
+    period: str = "week"
+    start: str | None = None
+
+
+def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Archive, Path]:
     """Check what was asked for, choose the rest, and write the entry; the entry and the catalog's path.
 
     Raises:
         CatalogError: A bad or taken name, or a root that isn't there.
-        UsageError: A kind that isn't known or built yet, neither root nor dataset, a number out of range.
+        UsageError: A kind that isn't known or built yet, neither root nor dataset, a value that won't do.
     """
-    check_name(name)
-    if kind not in KINDS:
-        raise UsageError(f"kind {kind!r} is none of {', '.join(KINDS)}.")
-    if kind != "video":
-        raise UsageError(f"archives of kind {kind!r} aren't built yet; this version has the video line.")
-    if root is None and dataset is None:
-        raise UsageError("give a folder with the videos, or --dataset NAME.")
-    if root is not None and not root.expanduser().is_dir():
-        raise CatalogError(f"{root} is no folder. Give the folder that holds the videos.")
-    if dataset is not None:
-        from lib.datasets import dataset as known
-
-        known(dataset)
+    check_name(asked.name)
+    _check_source(asked)
     path = read_settings().catalog
-    check_free(path, name)
-    try:
-        frames = FramesConfig(per_second=per_second)
-    except ValidationError as error:
-        raise UsageError(f"--per-second is {per_second:g}; {in_words(error.errors()[0])}.") from error
+    check_free(path, asked.name)
+    sections = _sections(asked, say)
     from lib.embedding.backbones import choose_default, resolve
 
+    backbone = asked.backbone
     if backbone is None:
         backbone, notes = choose_default()
         for note in notes:
             say(note)
     resolve(backbone)  # a spec that can't be had is met here, not an hour into a run
+    size_px = SCENE_SIZE_PX if asked.kind == "scene" else 224
     entry = Archive(
-        name=name,
-        kind="video",
-        root=str(root.expanduser().absolute()) if root else None,
-        dataset=dataset,
-        frames=frames,
-        embedding=EmbeddingConfig(backbone=backbone),
+        name=asked.name,
+        kind=asked.kind,  # type: ignore[arg-type]
+        root=str(asked.root.expanduser().absolute()) if asked.root else None,
+        dataset=asked.dataset,
+        embedding=EmbeddingConfig(backbone=backbone, size_px=size_px),
+        **sections,
     )
     add_archive(path, entry)
     return entry, path
+
+
+def _check_source(asked: Asked) -> None:
+    if asked.kind not in KINDS:
+        raise UsageError(f"kind {asked.kind!r} is none of {', '.join(KINDS)}.")
+    if asked.kind not in LINES:
+        built = " and ".join(LINES)
+        raise UsageError(f"archives of kind {asked.kind!r} aren't built yet; this version has {built}.")
+    noun = _NOUNS[asked.kind]
+    if asked.root is None and asked.dataset is None:
+        raise UsageError(f"give a folder with the {noun}, or --dataset NAME.")
+    if asked.root is not None and not asked.root.expanduser().is_dir():
+        raise CatalogError(f"{asked.root} is no folder. Give the folder that holds the {noun}.")
+    if asked.dataset is not None:
+        from lib.datasets import dataset
+
+        known = dataset(asked.dataset)
+        if known.kind != asked.kind:
+            raise UsageError(f"dataset {asked.dataset!r} is of kind {known.kind}, not {asked.kind}.")
+
+
+def _sections(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
+    option = ""
+    try:
+        if asked.kind == "video":
+            option = f"--per-second is {asked.per_second:g}"
+            return {"frames": FramesConfig(per_second=asked.per_second)}
+        option = f"--period is {asked.period!r}, --start {asked.start!r}"
+        from lib.media.scene_facts import check_pattern
+
+        check_pattern(asked.pattern)
+        told = {"pattern": asked.pattern, "period": asked.period}
+        start = asked.start or (_first_day(asked, say) if asked.root else None)
+        return {"scenes": ScenesConfig(**told, **({"start": start} if start else {}))}  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise UsageError(f"{option}; {in_words(error.errors()[0])}.") from error
+
+
+def _first_day(asked: Asked, say: Callable[[str], None]) -> str | None:
+    """New Year's Day of the earliest year that the files at hand tell."""
+    from lib.media.scene_facts import probe_scene
+
+    from lib.stages.scan import SCENES, scan
+
+    root = asked.root.expanduser() if asked.root else Path()
+    days: list[date] = []
+    faults: list[str] = []
+    for seen in scan(root, SCENES):
+        if seen.reason or len(days) + len(faults) >= _LOOKED_INTO:
+            continue
+        try:
+            days.append(probe_scene(root / seen.path, pattern=asked.pattern).acquired.date())
+        except (UnreadableMediaError, FileNotFoundError) as error:
+            faults.append(f"{seen.path}: {error}")
+    if faults and not days:
+        say(f"no scene with a date was found yet; {faults[0]}")
+    return f"{min(days).year}-01-01" if days else None

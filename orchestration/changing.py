@@ -1,7 +1,7 @@
 """`dinolake change`: two files of one place in; a change map, its polygons with areas, and a picture out."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILES = ("change.tif", "change.parquet", "change.geojson", "change.png", "summary.json")
 _PANEL_PX = 640
+_STRIP_PX = 512
 _RED = np.array([235, 60, 40])
 
 
@@ -62,57 +63,57 @@ def change_files(
     summary |= {
         "before": str(before), "after": str(after), "dates": list(changes.dates),
         "backbone": embedder.backbone.name, "contract": embedder.contract.id, "forwards": changes.forwards,
-        "gate": round(changes.gate, 4), "threshold": round(changes.threshold, 4),
+        "shift_px": list(changes.shift_px), "gate": round(changes.gate, 4),
+        "threshold": round(changes.threshold, 4),
     }  # fmt: skip
     write_whole(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False))
     return MadeChange(tuple(out / name for name in FILES), summary)
 
 
 def _write(changes: "Changes", out: Path) -> dict[str, Any]:
-    from scipy import ndimage
-
     from lib.media import geofiles
+    from lib.tasks.outline import UNJUDGED
 
-    grid, judged = changes.grid, np.isfinite(changes.score)
-    labels, count = ndimage.label(changes.mask)
-    frame = geofiles.polygons_of(labels.astype(np.int32), grid)
-    means = ndimage.mean(np.nan_to_num(changes.score), labels, frame["label"]) if count else []
+    grid, lacking = changes.grid, changes.states == UNJUDGED
+    frame = geofiles.regions_of(changes.mask, grid)
+    means = geofiles.mean_within(frame, changes.score_of, grid)
     unit = "px" if grid.crs is None else "m2"
     area = f"area_{unit}"
-    frame = frame.assign(mean_score=np.round(np.asarray(means, float), 4)).rename(columns={"area": area})
+    frame = frame.assign(mean_score=np.round(means, 4)).rename(columns={"area": area})
     frame["before"], frame["after"] = changes.dates
     columns = [area, "mean_score", "before", "after", "geometry"]
     frame = frame.sort_values(area, ascending=False, ignore_index=True)[columns]
-    mask = np.where(judged, changes.mask, np.nan).astype(np.float32)
-    geofiles.write_cog(
-        out / "change.tif", np.stack([changes.score, mask]), grid, descriptions=("score", "changed")
-    )
+    geofiles.write_cog(out / "change.tif", _bands(changes), grid, descriptions=("score", "changed"))
     geofiles.write_geoparquet(frame, out / "change.parquet")
     geofiles.write_geojson(frame, out / "change.geojson")
     write_whole(out / "change.png", _picture(changes, unit))
     changed = float(frame[area].sum())
-    seen = geofiles.mask_area(judged, grid)
+    seen = geofiles.mask_area(~lacking, grid)
     return {
         "polygons": len(frame),
         f"changed_{unit}": round(changed, 2),
         "changed_pct": round(100 * changed / seen, 4) if seen else 0.0,
-        f"unjudged_{unit}": round(geofiles.mask_area(~judged, grid), 2),
+        f"unjudged_{unit}": round(geofiles.mask_area(lacking, grid), 2),
     }
+
+
+def _bands(changes: "Changes") -> Iterator[np.ndarray]:
+    """Score and mask, (2, rows, width) float32, NaN where it can't be judged."""
+    for top in range(0, changes.grid.height, _STRIP_PX):
+        bottom = min(changes.grid.height, top + _STRIP_PX)
+        score = changes.score_of(top, bottom)
+        yield np.stack([score, np.where(np.isnan(score), np.nan, changes.states[top:bottom])])
 
 
 def _picture(changes: "Changes", unit: str) -> bytes:
     """Before, after, and the after in grey with changes in red, what can't be judged hatched; a scale bar."""
-    from PIL import Image
-
     from lib.media.image import contact_sheet, png_bytes
+    from lib.tasks.outline import CHANGED, UNJUDGED
 
     before, after = changes.thumbnails
     height, width = after.shape[:2]
     grey = np.repeat(after.mean(-1, keepdims=True), 3, -1) * 0.8 + 40
-    changed, lacking = (
-        np.asarray(Image.fromarray(part).resize((width, height), Image.Resampling.BOX))[..., None] / 255
-        for part in (changes.mask.astype(np.uint8) * 255, np.isnan(changes.score).astype(np.uint8) * 255)
-    )
+    changed, lacking = (_share_of(changes.states, state, (width, height)) for state in (CHANGED, UNJUDGED))
     marked = grey * (1 - 0.75 * changed) + _RED * 0.75 * changed
     stripes = (np.add.outer(np.arange(height), np.arange(width)) // 6 % 2)[..., None] * 60 + 150
     marked = np.where(lacking > 0.5, stripes, marked).clip(0, 255).astype(np.uint8)
@@ -128,6 +129,16 @@ def _picture(changes: "Changes", unit: str) -> bytes:
         [before, after, marked], captions, columns=3, tile_px=min(_PANEL_PX, max(240, width))
     )
     return png_bytes(sheet)
+
+
+def _share_of(states: np.ndarray, state: int, size: tuple[int, int]) -> np.ndarray:
+    """How much of each pixel of a smaller picture has a state: (height, width, 1) in [0, 1]."""
+    from PIL import Image
+
+    bright = np.zeros(256, np.uint8)
+    bright[state] = 255
+    small = Image.fromarray(bright[states]).resize(size, Image.Resampling.BOX)
+    return np.asarray(small)[..., None] / 255
 
 
 def _scale_bar(changes: "Changes", shown_px: int) -> tuple[int, str]:

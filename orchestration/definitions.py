@@ -8,6 +8,7 @@ import os
 import dagster as dg
 
 from assets_defs.reports import scoreboard
+from assets_defs.scenes import scene_line
 from assets_defs.videos import video_line
 from lib.catalog import read_catalog
 from lib.settings import read_settings
@@ -20,15 +21,16 @@ def defs() -> dg.Definitions:
     """Every archive of the catalog as its line of assets."""
     settings = read_settings()
     catalog = read_catalog(settings.catalog)
-    videos = [archive for archive in catalog.archives.values() if archive.kind == "video"]
-    made = [part for archive in videos for part in video_line(archive)]
+    lines = {"video": video_line, "scene": scene_line}
+    archives = [archive for archive in catalog.archives.values() if archive.kind in lines]
+    made = [part for archive in archives for part in lines[archive.kind](archive)]
     return dg.Definitions(
         assets=[
             *(part for part in made if not isinstance(part, dg.AssetChecksDefinition)),
             scoreboard(catalog),
         ],
         asset_checks=[part for part in made if isinstance(part, dg.AssetChecksDefinition)],
-        jobs=[*(job for archive in videos for job in jobs_of(archive)), scoreboard_job()],
+        jobs=[*(job for archive in archives for job in jobs_of(archive)), scoreboard_job()],
         resources={
             "lake": LakeResource(root=settings.lake),
             "compute": RayResource(address=os.environ.get("RAY_ADDRESS")),

@@ -1,4 +1,4 @@
-"""What `make demo` shows: the whole video line on real videos, with answers to check against the truth."""
+"""What `make demo` shows: the video line and the scene line, with answers to check against the truth."""
 
 import io
 import time
@@ -24,41 +24,58 @@ def run_demo(*, say: Callable[[str], None]) -> None:
     """Run the line, search by picture and by clip, sum the film up, and say where everything is."""
     began = time.perf_counter()
     say("Dinolake demo: four real videos, and a film joined from pieces of them")
-    archive = _choose_backbone(say)
+    say("\nBackbone:")
+    archive = choose_backbone(_ARCHIVE, say)
     lake = open_lake()
     outcome = run_archive(archive, lake, say=lambda line: say(f"  {line}"))
     work = Work(lake, archive)
-    _tell_made(outcome, work, say)
+    tell_made(outcome, work, say)
     folder = lake.root / "_demo"
     folder.mkdir(parents=True, exist_ok=True)
     _search_by_picture(work, folder, say)
     _search_by_clip(work, folder, say)
     _sum_up(work, folder, say)
-    reports = lake.root / _ARCHIVE
+    from orchestration.demo_scenes import SCENES, show_scenes
+
+    say("\nScenes: six dates made from a Landsat scene of the Great Salt Lake, with changes planted")
+    scenes_archive = choose_backbone(SCENES)
+    scenes = run_archive(scenes_archive, lake, say=lambda line: say(f"  {line}"))
+    tell_made(scenes, Work(lake, scenes_archive), say)
+    show_scenes(Work(lake, scenes_archive), folder, say=say)
     say("\nReports (one self-contained page each):")
-    for path in (reports / "search_report", reports / "summary_report", lake.root / "_scoreboard"):
-        say(f"  {next(path.glob('*.html'))}")
-    say(f"\n{len(outcome.runs)} Dagster runs were added to the history: `make dev` opens the UI, group demo.")
-    if outcome.is_all_kept:
+    pages = (
+        f"{_ARCHIVE}/search_report",
+        f"{_ARCHIVE}/summary_report",
+        f"{SCENES}/change_report",
+        "_scoreboard",
+    )
+    for page in pages:
+        say(f"  {next((lake.root / page).glob('*.html'))}")
+    runs = len(outcome.runs) + len(scenes.runs)
+    say(
+        f"\n{runs} Dagster runs were added to the history: `make dev` opens the UI: groups demo, demo_scenes."
+    )
+    if outcome.is_all_kept and scenes.is_all_kept:
         say("Nothing was recomputed: everything stood in the lake already.")
     say(f"{time.perf_counter() - began:.0f} s in all.")
 
 
-def _choose_backbone(say: Callable[[str], None]) -> Archive:
+def choose_backbone(name: str, say: Callable[[str], None] = lambda line: None) -> Archive:
+    """The archive under the best backbone that can be had, noted in its catalog entry."""
     from lib.embedding.backbones import choose_default
 
-    archive = the_catalog().archive(_ARCHIVE)
+    archive = the_catalog().archive(name)
     spec, notes = choose_default()
-    say("\nBackbone:")
     for note in notes:
         say(f"  {note}")
     if spec != archive.embedding.backbone:
-        set_backbone(read_settings().catalog, _ARCHIVE, spec)
-        archive = the_catalog().archive(_ARCHIVE)
+        set_backbone(read_settings().catalog, name, spec)
+        archive = the_catalog().archive(name)
     return archive
 
 
-def _tell_made(outcome: RunOutcome, work: Work, say: Callable[[str], None]) -> None:
+def tell_made(outcome: RunOutcome, work: Work, say: Callable[[str], None]) -> None:
+    """What each stage came to, and where it lies."""
     say("\nMade (samples made anew, kept as they were, refused; seconds):")
     for stage, counted in outcome.stages.items():
         say(f"  {stage:17} {counted.made:5} {counted.kept:5} {counted.rejected:5} {counted.seconds:7.1f}")

@@ -97,7 +97,7 @@ def embed_paths(
 
 
 def _files(paths: list[Path]) -> Iterator[Path]:
-    from lib.stages.sources import VIDEO_SUFFIXES
+    from lib.stages.scan import VIDEO_SUFFIXES
 
     for path in paths:
         if path.is_dir():

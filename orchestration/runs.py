@@ -1,6 +1,5 @@
 """`dinolake run`: what is missing or stale, made by Dagster runs that stand in the UI's history."""
 
-import itertools
 import os
 import socket
 import time
@@ -10,16 +9,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets_defs.partitions import SHARDS_A_RUN, shards_of
+from assets_defs.partitions import dynamic_keys, key_of, shard_of, shards_of, spans
 from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
 from lib.errors import RunInterruptedError, StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
 from lib.stages.line import LINES
 from lib.stages.making import Work
+from lib.stages.stage import Step
 from lib.stages.verify import rejected_share
 from orchestration.instance import close_orphans, prepare_home, terminal_instance
-from orchestration.jobs import SCOREBOARD_JOB, VIDEO_STEPS, Step, job_name
+from orchestration.jobs import SCOREBOARD_JOB, job_name
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 # The events go to the instance, where the UI shows them; a terminal has the outcome.
@@ -81,10 +81,8 @@ def run_archive(
 
                 acquire(archive, lake, accept_empty=True)
             if refit:
-                from lib.stages.centring import make_centring
-
-                make_centring(Work(lake, archive), refit=True)
-            for step in VIDEO_STEPS:
+                _refit(Work(lake, archive))
+            for step in LINES[archive.kind].steps:
                 stages = tuple(stage for stage in step.stages if stage in wanted)
                 if stages:
                     runner.make(step, stages)
@@ -101,9 +99,9 @@ def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
     """A stage and all above it; all stages for None."""
     if archive.kind not in LINES:
         raise UsageError(
-            f"archives of kind {archive.kind!r} aren't built yet; this version has the video line."
+            f"archives of kind {archive.kind!r} aren't built yet; this version has {' and '.join(LINES)}."
         )
-    line = {stage.name: stage for stage in LINES[archive.kind]}
+    line = {stage.name: stage for stage in LINES[archive.kind].stages}
     if until is None:
         return {"sources", *line}
     if until == "sources":
@@ -120,6 +118,19 @@ def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
     return wanted
 
 
+def _refit(work: Work) -> None:
+    """Fit again what is fitted once and then stays."""
+    from lib.stages.centring import make_centring
+
+    if work.archive.kind == "scene":
+        from lib.stages.tiles import make_tiles
+
+        make_tiles(work, refit=True)
+    # After new tiles every vector is another: the mean is fitted over those, when they stand.
+    if work.archive.kind == "video":
+        make_centring(work, refit=True)
+
+
 class _Runner:
     def __init__(
         self,
@@ -132,6 +143,7 @@ class _Runner:
     ):
         self._definitions, self._instance = definitions, instance
         self._archive, self._lake, self._outcome, self._say = archive, lake, outcome, say
+        self._due_now: dict[str, set[str]] = {}
 
     def make(self, step: Step, stages: tuple[str, ...]) -> None:
         """Run what is not up to date of a step; what is, is only counted."""
@@ -141,20 +153,33 @@ class _Runner:
             return
         work = Work(self._lake, self._archive)
         shards = work.prints.shards if step.is_sharded else [WHOLE]
-        due = {stage: self._due(work, stage, shards) for stage in stages}
+        due = self._due_now = {stage: self._due(work, stage, shards) for stage in stages}
         for stage in stages:
             self._outcome.stages[stage] = StageOutcome()
             for shard in set(shards) - due[stage]:
                 self._count_kept(work, stage, shard)
         if "items" in stages and not due["items"]:
             self._require_few_rejects(work)
-        for selected, batch in _batches(due, stages, shards):
+        for selected, batch in self._batches(due, stages, shards, step):
             keys = [dg.AssetKey([self._archive.name, stage]) for stage in selected]
-            shards_of = f": {len(batch)} shard{'s' * (len(batch) > 1)}" if step.is_sharded else ""
-            self._say(", ".join(selected) + shards_of)
+            counted = f": {len(batch)} shard{'s' * (len(batch) > 1)}" if step.is_sharded else ""
+            self._say(", ".join(selected) + counted)
             self.launch(name, (batch[0], batch[-1]) if step.is_sharded else None, keys)
         if any(due.values()):
             self._say(f"  {time.perf_counter() - began:.1f} s")
+
+    def _batches(
+        self, due: dict[str, set[str]], stages: tuple[str, ...], shards: list[str], step: Step
+    ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
+        """Stages to select and the shards to run them over: ranges are all that a run can name."""
+        selected = tuple(stage for stage in stages if due[stage])
+        wanted: set[str] = set().union(*due.values()) if due else set()
+        if not step.is_sharded:
+            if wanted:
+                yield selected, shards
+            return
+        for run in spans(self._archive, shards, wanted):
+            yield selected, run
 
     def _require_few_rejects(self, work: Work) -> None:
         """What the blocking check of `items` would say, where items are up to date and it doesn't run."""
@@ -169,11 +194,11 @@ class _Runner:
     def _due(self, work: Work, stage: str, shards: list[str]) -> set[str]:
         # What the lake has but Dagster's history doesn't know (a new DAGSTER_HOME) is materialized as kept.
         known = self._materialized(dg.AssetKey([self._archive.name, stage]))
-        return {
-            shard
-            for shard in shards
-            if (None if shard == WHOLE else shard) not in known or not work.is_current(stage, shard)
-        }
+
+        def is_known(shard: str) -> bool:
+            return (None if shard == WHOLE else key_of(self._archive, shard)) in known
+
+        return {shard for shard in shards if not is_known(shard) or not work.is_current(stage, shard)}
 
     def _materialized(self, key: dg.AssetKey) -> set[str | None]:
         partitions: set[str | None] = set(self._instance.get_materialized_partitions(key))
@@ -192,9 +217,10 @@ class _Runner:
         """One Dagster run in this process; its events are added to the outcome."""
         tags = {"dinolake/process": f"{socket.gethostname()}:{os.getpid()}"}
         if span is not None:
-            partitions = sorted(self._lake.ledger.shards(self._archive.name))
+            partitions = dynamic_keys(self._archive, self._lake.ledger.shards(self._archive.name))
             self._instance.add_dynamic_partitions(shards_of(self._archive.name).name or "", partitions)
-            tags |= {_RANGE_START: span[0], _RANGE_END: span[1]}
+            first, last = (key_of(self._archive, shard) for shard in span)
+            tags |= {_RANGE_START: first, _RANGE_END: last}
         try:
             result = self._definitions.resolve_job_def(job).execute_in_process(
                 instance=self._instance,
@@ -218,6 +244,10 @@ class _Runner:
             counted = self._outcome.stages.get(stage)
             if counted is None or event.materialization.metadata.get("made") is None:
                 continue
+            # A range passes over shards that nothing was due of: they are counted as kept already.
+            partition = event.materialization.partition
+            if partition and shard_of(self._archive, partition) not in self._due_now[stage]:
+                continue
             metadata = event.materialization.metadata
             counted.made += int(metadata["made"].value)  # type: ignore[arg-type]
             counted.kept += int(metadata["kept"].value)  # type: ignore[arg-type]
@@ -230,19 +260,6 @@ class _Runner:
             if not evaluation.passed:
                 name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
                 self._outcome.warnings[name] = evaluation.description or "did not pass"
-
-
-def _batches(
-    due: dict[str, set[str]], stages: tuple[str, ...], shards: list[str]
-) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """Stages to select and the contiguous shards to run them over: ranges are all that a run can name."""
-    selected = tuple(stage for stage in stages if due[stage])
-    wanted = set().union(*due.values()) if due else set()
-    for is_due, group in itertools.groupby(shards, key=lambda shard: shard in wanted):
-        run = list(group)
-        if is_due:
-            for first in range(0, len(run), SHARDS_A_RUN):
-                yield selected, run[first : first + SHARDS_A_RUN]
 
 
 def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:

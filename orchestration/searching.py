@@ -24,6 +24,15 @@ class Request:
     item: str | None
     k: int
     where: str | None = None
+    # Of scenes: "longitude,latitude", and files of examples.
+    at: str | None = None
+    like: Path | None = None
+    unlike: Path | None = None
+
+
+# What each kind of archive can be asked with.
+WAYS = {"video": ("image", "video", "item"), "scene": ("image", "item", "at", "like")}
+_ALL_WAYS = ("image", "video", "item", "at", "like")
 
 
 @dataclass(slots=True)
@@ -36,30 +45,49 @@ class Answer:
     clips: list[Path] = field(default_factory=list)
 
 
+def check(archive: Archive, request: Request, *, clips: Path | None = None, geo: Path | None = None) -> None:
+    """See that an archive can be asked so.
+
+    Raises:
+        QueryError: Not just one of the ways to ask; k below 1; a file that isn't there.
+    """
+    ways = WAYS.get(archive.kind)
+    if ways is None:
+        built = " and ".join(f"{kind}s" for kind in WAYS)
+        raise QueryError(
+            f"archive {archive.name!r} is of kind {archive.kind}; this version searches {built}."
+        )
+    given = [name for name in _ALL_WAYS if getattr(request, name) is not None]
+    if len(given) != 1 or given[0] not in ways:
+        listed = ", ".join(f"--{way}" for way in ways[:-1])
+        raise QueryError(f"in an archive of {archive.kind}s, give one of {listed} and --{ways[-1]}.")
+    for option, value, kind in (("--clips", clips, "video"), ("--geo", geo, "scene")):
+        if value is not None and archive.kind != kind:
+            raise QueryError(f"{option} is for archives of {kind}s; {archive.name!r} is of {archive.kind}s.")
+    if request.unlike is not None and request.like is None:
+        raise QueryError("--unlike goes with --like: give examples of what is looked for as well.")
+    if request.k < 1:
+        raise QueryError(f"-k is {request.k}; ask for 1 or more hits.")
+    for path in (request.image, request.video, request.like, request.unlike):
+        if path is not None and not path.is_file():
+            raise QueryError(f"{path} is no file.")
+
+
 def answer(
     archive: Archive, lake: Lake, request: Request, *, sheet: Path | None = None, clips: Path | None = None
 ) -> Answer:
-    """Search, and write the sheet and the clips that were asked for.
+    """Search an archive of videos, and write the sheet and the clips that were asked for.
 
     Raises:
-        QueryError: Not just one of picture, clip and item; k below 1; a query that can't be read.
+        QueryError: As `check`, or a query that can't be read.
         UsageError: The sheet or the clips can't be written where they should go.
     """
-    given = [name for name in ("image", "video", "item") if getattr(request, name) is not None]
-    if len(given) != 1:
-        raise QueryError("give one of --image, --video and --item.")
-    if request.k < 1:
-        raise QueryError(f"-k is {request.k}; ask for 1 or more hits.")
-    for path in (request.image, request.video):
-        if path is not None and not path.is_file():
-            raise QueryError(f"{path} is no file.")
+    check(archive, request, clips=clips)
     asked = [path for path in (request.image, request.video) if path is not None]
     if sheet is not None:
         require_output(sheet, "--sheet", inputs=asked)
     if clips is not None:
         require_folder(clips, f"--clips {clips}")
-    if archive.kind != "video":
-        raise QueryError(f"archive {archive.name!r} is of kind {archive.kind}; this version searches videos.")
     from lib.search.query import Searcher
 
     work = Work(lake, archive)

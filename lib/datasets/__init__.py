@@ -64,6 +64,22 @@ class SourceItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangePair:
+    """Two pictures of one place, and what is known of the change between them.
+
+    Paths are relative to the root, with "/". Both pictures are files that open as RGB: of a set with more
+    bands, the pictures that its authors made of them; its module says where the bands lie.
+    """
+
+    name: str  # unique within the dataset
+    before: str
+    after: str
+    label: str | None  # mask of the change, on the earlier picture's pixels; None: withheld or not unpacked
+    split: str | None = None
+    polygons: str | None = None  # xBD's post-disaster JSON of buildings
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """One public dataset."""
 
@@ -76,10 +92,15 @@ class Dataset:
     read_items: Callable[[Path], Iterator[SourceItem]]  # labelled files that are there, from the root
     credentials: str | None = None  # environment variable that holds an access token
     by_hand: str = ""  # why nothing can be downloaded, and what to do instead
+    # Scene datasets that know what changed: GeoJSON, a feature a change with `kind`, `date`, `area_m2`.
+    true_changes: Callable[[Path], Path] | None = None
     prepare: Callable[[Path], None] | None = None  # makes what no download gives, in the root; may run twice
     # Summary datasets only: (users, frames) float32 by the video's stem, and how F is taken over users.
     read_user_scores: Callable[[Path], "dict[str, np.ndarray]"] | None = None
     over_users: Literal["mean", "max"] | None = None
+    # Change sets only: the labelled pairs that are there, from the root.
+    read_pairs: Callable[[Path], Iterator[ChangePair]] | None = None
+    changed_from: int = 1  # of `ChangePair.label`: the smallest value that means changed
     notes: str = ""
 
 

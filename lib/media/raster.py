@@ -5,29 +5,36 @@ GDAL opens far more than files: addresses, and files that point to others. Here 
 
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
-from rasterio.transform import array_bounds
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform, transform_bounds
 from rasterio.windows import Window
 
 from lib.errors import UnreadableMediaError
+from lib.media.bands import Choice, Header, choose
+from lib.media.blocks import blocks_of, fullest_first, is_interleaved, require_small_blocks
 from lib.media.source import open_regular
 
 # Classic and BigTIFF, both byte orders.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAMPLE_PX = 1024
 _QUANTILES = (0.02, 0.98)
+# In bytes, which is what rasterio takes it for: GDAL's own reading of a small number, megabytes, would leave
+# nothing kept between reads (thinning out 10,980 x 10,980 px then took 56 s instead of 3).
+_CACHE_BYTES = 256 << 20
+# Grids that lie whole pixels apart, to this part of one, are one.
+_ALIGNED_PX = 0.01
 # GDAL says more of a file's oddities than a user can use; what matters comes as an error.
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
@@ -58,13 +65,21 @@ class Grid:
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """Left, bottom, right, top, in the CRS's units."""
-        return tuple(array_bounds(self.height, self.width, self.transform))
+        """Left, bottom, right, top of all four corners, in the CRS's units, however the grid is turned."""
+        corners = ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))
+        xs, ys = zip(*(self.transform @ corner for corner in corners), strict=True)
+        return min(xs), min(ys), max(xs), max(ys)
 
     @property
     def lonlat_bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in degrees."""
+        """West, south, east, north in degrees; west is above east where the 180th meridian is crossed."""
         return tuple(transform_bounds(self.crs, "EPSG:4326", *self.bounds))
+
+    def overlaps(self, other: "Grid") -> bool:
+        """Whether their bounds in degrees have ground in common, also across the 180th meridian."""
+        (west, south, east, north), (w, s, e, n) = self.lonlat_bounds, other.lonlat_bounds
+        east, e = east + 360 * (east < west), e + 360 * (e < w)
+        return south < n and s < north and any(west < e + turn and w + turn < east for turn in (-360, 0, 360))
 
     @property
     def pixel_m(self) -> float | None:
@@ -94,12 +109,13 @@ class Scaling:
 
 
 class Scene:
-    """An open raster: three of its bands, and which pixels it knows."""
+    """An open raster: three of its bands, scale and offset applied, and which pixels it knows.
 
-    def __init__(self, dataset: Any):
-        self._dataset = dataset
-        self._bands = _visible(dataset)
-        self._palette = _palette(dataset)
+    Known are pixels where all three have data (no nodata, mask, transparency or NaN), and no cloud.
+    """
+
+    def __init__(self, dataset: Any, header: Header, choice: Choice, closing: ExitStack):
+        self.header, self.choice = header, choice
         crs = _crs(dataset)
         # Without a CRS, a transform places pixels nowhere either.
         self.grid = (
@@ -107,23 +123,50 @@ class Scene:
             if crs
             else Grid.plain(dataset.height, dataset.width)
         )
+        self._file, self._file_grid, self._closing = dataset, self.grid, closing
+        self._palette = _palette(dataset, choice.bands[0]) if choice.is_palette else None
+        # What is read; the same for clouds, which can't be blended; where the grid begins in it.
+        self._values, self._sky, self._start = dataset, dataset, (0, 0)
 
     def on(self, grid: Grid) -> "Scene":
-        """The same scene on another grid, warped as it is read (bilinear)."""
-        resampling = Resampling.nearest if self._palette is not None else Resampling.bilinear
-        warped = WarpedVRT(
-            self._dataset, src_crs=self.grid.crs, crs=grid.crs, transform=grid.transform,
-            height=grid.height, width=grid.width, resampling=resampling,
-            add_alpha=self._dataset.nodata is None and ColorInterp.alpha not in self._dataset.colorinterp,
-        )  # fmt: skip
-        scene = Scene(warped)
-        scene._bands, scene._palette = self._bands, self._palette
+        """The same scene on another grid, which may reach beyond it.
+
+        Where the two lie whole pixels apart, pixels stay the file's own. Else they are warped as they are
+        read: bilinear, but nearest for clouds and palettes.
+
+        Raises:
+            UnreadableMediaError: One has no CRS, or there is no way from one to the other.
+        """
+        scene = Scene(self._file, self.header, self.choice, self._closing)
+        scene.grid = grid
+        start = _whole_pixels(self._file_grid, grid)
+        if start is not None:
+            scene._start = start
+            return scene
+        blending = Resampling.nearest if self.choice.is_palette else Resampling.bilinear
+        scene._values = scene._sky = self._warped(grid, blending)
+        if self.choice.cloud_band and not self.choice.is_palette:
+            scene._sky = self._warped(grid, Resampling.nearest)
         return scene
+
+    def _warped(self, grid: Grid, resampling: Resampling) -> Any:
+        if self._file_grid.crs is None or grid.crs is None:
+            raise UnreadableMediaError("without a CRS it can't be laid on another's grid")
+        try:
+            warped = WarpedVRT(
+                self._file, src_crs=self._file_grid.crs, crs=grid.crs, transform=grid.transform,
+                height=grid.height, width=grid.width, resampling=resampling,
+                add_alpha=self.header.nodata is None and "alpha" not in self.header.colours,
+            )  # fmt: skip
+        except (RasterioError, CRSError, CPLE_BaseError) as error:
+            raise UnreadableMediaError(f"can't be laid on another's grid: {_first_line(error)}") from error
+        return self._closing.enter_context(warped)
 
     def scaling(self) -> Scaling:
         """8-bit values as they are; others by the 2nd and 98th percentile of the scene, band by band."""
         low, high = np.zeros(3, np.float32), np.full(3, 255, np.float32)
-        if self._dataset.dtypes[0] != "uint8":
+        is_eight_bit = self.header.dtypes[self.choice.bands[0] - 1] == "uint8" and self.choice.factors is None
+        if not is_eight_bit and not self.choice.is_palette:
             values, valid = self.sample()
             if valid.any():
                 low, high = np.quantile(values[:, valid], _QUANTILES, axis=1).astype(np.float32)
@@ -131,53 +174,152 @@ class Scene:
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:
         """The whole scene, thinned out to at most 1,024 px a side: (3, h, w) values, (h, w) valid."""
-        times = max(1.0, max(self.grid.height, self.grid.width) / _SAMPLE_PX)
-        size = max(1, round(self.grid.height / times)), max(1, round(self.grid.width / times))
-        return self._read(None, size)
+        rows, columns = self.grid.height, self.grid.width
+        times = max(1.0, max(rows, columns) / _SAMPLE_PX)
+        height, width = max(1, round(rows / times)), max(1, round(columns / times))
+        if self._values is not self._file and times > 1:
+            return self._thinned(height, width).read(0, 0, height, width)
+        # By strips: GDAL goes band by band, and would unpack all of a large file once for each.
+        strip = max(1, int(max(256, self._file.block_shapes[0][0]) / times))
+        parts = []
+        for top in range(0, height, strip):
+            bottom = min(height, top + strip)
+            first, end = round(top * rows / height), round(bottom * rows / height)
+            parts.append(self._read((first, 0, end - first, columns), (bottom - top, width)))
+        values, valid = zip(*parts, strict=True)
+        return np.concatenate(values, axis=1), np.concatenate(valid)
+
+    def _thinned(self, height: int, width: int) -> "Scene":
+        """Warped to fewer pixels in one pass; warping all and leaving out most of it took a minute."""
+        step = rasterio.Affine.scale(self.grid.width / width, self.grid.height / height)
+        scene = Scene(self._file, self.header, self.choice, self._closing)
+        scene.grid = Grid(self.grid.crs, self.grid.transform @ step, height, width)
+        scene._values = scene._sky = self._warped(scene.grid, Resampling.nearest)
+        return scene
 
     def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """A window within the scene: (3, height, width) values and (height, width) valid.
+        """A window of the grid: (3, height, width) values and (height, width) valid.
+
+        Values are the file's own numbers, float32 where a scale or an offset is applied to them, a palette's
+        colours as uint8.
 
         Raises:
             UnreadableMediaError: The file is damaged there.
         """
-        return self._read(Window(left, top, width, height), (height, width))
+        return self._read((top, left, height, width), (height, width))
 
-    def _read(self, window: Window | None, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, box: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Top, left, height, width of the grid, as so many pixels; what lies beyond the file isn't valid."""
+        top, height, rows = _inside(box[0] + self._start[0], box[2], self._values.height, size[0])
+        left, width, columns = _inside(box[1] + self._start[1], box[3], self._values.width, size[1])
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        if not all(shape):
+            values = np.zeros((3, *size), self._values.dtypes[self.choice.bands[0] - 1])
+            return self._seen(values), np.zeros(size, bool)
+        values, valid = self._pixels(Window(left, top, width, height), shape)
+        if shape != size:
+            pads = (rows.start, size[0] - rows.stop), (columns.start, size[1] - columns.stop)
+            values, valid = np.pad(values, ((0, 0), *pads)), np.pad(valid, pads)
+        return self._seen(values), valid
+
+    def _pixels(self, window: Window, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers as stored, and which are valid."""
+        bands = list(self.choice.bands)
         try:
-            values = self._dataset.read(self._bands, window=window, out_shape=(3, *size))
-            masks = self._dataset.read_masks(self._bands, window=window, out_shape=(3, *size))
+            values = self._values.read(bands, window=window, out_shape=(3, *shape))
+            valid = (self._values.read_masks(bands, window=window, out_shape=(3, *shape)) > 0).all(0)
+            if self.choice.cloud_band:
+                sky = self._sky.read(self.choice.cloud_band, window=window, out_shape=shape)
+                valid &= ~self.choice.is_cloud(sky)
         except (RasterioError, OSError) as error:
             raise UnreadableMediaError(f"its pixels can't be read: {_first_line(error)}") from error
-        valid = (masks > 0).all(0)
         if np.issubdtype(values.dtype, np.floating):
             valid &= np.isfinite(values).all(0)
-        if self._palette is not None:
-            values = self._palette[values[0].astype(np.uint8)].transpose(2, 0, 1)
         return values, valid
+
+    def _seen(self, stored: np.ndarray) -> np.ndarray:
+        if self._palette is not None:
+            numbers = stored[0].astype(np.int64) % len(self._palette)
+            return np.moveaxis(self._palette[numbers], -1, 0)
+        return self.choice.as_values(stored)
+
+    def end_byte(self) -> int:
+        """Where in the file its blocks end, as its header says; no pixel is read."""
+        bands = 1 if is_interleaved(self._file) else self.header.count
+        return max((block.offset + block.size for block in blocks_of(self._file, bands=bands)), default=0)
+
+    def has_valid_pixel(self) -> bool:
+        """Whether any pixel has data, clouded or not. One block tells, but in a scene that has next to none.
+
+        Raises:
+            UnreadableMediaError: The file is damaged where it was read.
+        """
+        clear = Scene(self._file, self.header, replace(self.choice, cloud_band=None), self._closing)
+        blocks = fullest_first(blocks_of(self._file, bands=1))
+        sizes = [(block.window, (block.window.height, block.window.width)) for block in blocks]
+        return any(clear._pixels(window, size)[1].any() for window, size in sizes)
 
 
 @contextmanager
-def open_scene(path: Path) -> Iterator[Scene]:
+def open_scene(
+    path: Path, *, bands: Sequence[int] | None = None, cloud_band: int | None = None
+) -> Iterator[Scene]:
     """Open a local TIFF; nothing that it names is opened.
 
+    Args:
+        path: Of the file.
+        bands: Numbers, from 1, of what is seen as red, green and blue (or one, for all three); left out, as
+            the file tells.
+        cloud_band: Number of a band that is not 0 under cloud; left out, one described as `SCL`, `QA_PIXEL`
+            (whose codes are then understood), `cloud`, `clouds`, `cloud_mask` or `cloudmask`.
+
     Raises:
-        UnreadableMediaError: No TIFF, damaged, or of a kind that has no pixels to see.
+        UnreadableMediaError: No TIFF, damaged, without such bands, or of a kind that has no pixels to see.
+        UsageError: Neither one band nor three were given.
     """
     if not is_tiff(path):
-        raise UnreadableMediaError("no GeoTIFF: files that point to others (VRT) and addresses aren't opened")
+        raise UnreadableMediaError(
+            "no GeoTIFF; files that point to others (VRT) and addresses aren't opened: write its pixels as "
+            "one (`gdal_translate -of COG IN OUT`)"
+        )
     # No file beside it is looked for, and no driver but this one tries.
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=128):
+    with (
+        rasterio.Env(
+            GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO", GDAL_CACHEMAX=_CACHE_BYTES
+        ),
+        ExitStack() as closing,
+    ):
+        # The grid tells. For good, because files are opened in threads, where `catch_warnings` isn't safe.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the grid tells
-                dataset = rasterio.open(path.absolute(), driver="GTiff")
+            dataset = closing.enter_context(rasterio.open(path.absolute(), driver="GTiff"))
         except (RasterioError, CRSError, OSError) as error:
             raise UnreadableMediaError(f"can't be opened: {_first_line(error)}") from error
-        with dataset:
-            if not dataset.count or np.issubdtype(np.dtype(dataset.dtypes[0]), np.complexfloating):
-                raise UnreadableMediaError("has no bands of plain numbers")
-            yield Scene(dataset)
+        header = Header.of(dataset)
+        if not header.count or np.issubdtype(np.dtype(header.dtypes[0]), np.complexfloating):
+            raise UnreadableMediaError(
+                f"has no bands of plain numbers ({', '.join(header.dtypes[:1]) or 'none'}): write what "
+                "is to be seen, such as the amplitude, as a GeoTIFF of its own"
+            )
+        require_small_blocks(dataset)
+        yield Scene(dataset, header, choose(header, bands=bands, cloud_band=cloud_band), closing)
+
+
+def _whole_pixels(held: Grid, wanted: Grid) -> tuple[int, int] | None:
+    """Row and column of one grid where another begins, if their pixels are the same ones."""
+    if held.crs != wanted.crs or not held.transform.determinant:
+        return None
+    a, b, left, d, e, top = tuple(~held.transform @ wanted.transform)[:6]
+    drift = max(abs(a - 1), abs(b), abs(d), abs(e - 1)) * max(wanted.height, wanted.width)
+    if max(drift, abs(left - round(left)), abs(top - round(top))) > _ALIGNED_PX:
+        return None
+    return round(top), round(left)
+
+
+def _inside(start: int, length: int, limit: int, size: int) -> tuple[int, int, slice]:
+    """First and count of what an axis really has of a stretch, and where that lies in so many pixels."""
+    first, end = (min(max(edge, 0), limit) for edge in (start, start + length))
+    return first, end - first, slice(*(round((edge - start) * size / length) for edge in (first, end)))
 
 
 def _crs(dataset: Any) -> CRS | None:
@@ -187,25 +329,12 @@ def _crs(dataset: Any) -> CRS | None:
         return None
 
 
-def _visible(dataset: Any) -> list[int]:
-    """Numbers of the red, green and blue band, as far as the file tells; else its first three, or its one."""
-    named = {kind: number for number, kind in enumerate(dataset.colorinterp, 1)}
-    wanted = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
-    if all(kind in named for kind in wanted):
-        return [named[kind] for kind in wanted]
-    told = {(text or "").strip().lower(): number for number, text in enumerate(dataset.descriptions, 1)}
-    if all(name in told for name in ("red", "green", "blue")):
-        return [told[name] for name in ("red", "green", "blue")]
-    seen = [n for n, kind in enumerate(dataset.colorinterp, 1) if kind != ColorInterp.alpha] or [1]
-    return seen[:3] if len(seen) >= 3 else [seen[0]] * 3
-
-
-def _palette(dataset: Any) -> np.ndarray | None:
-    if dataset.colorinterp[0] != ColorInterp.palette:
-        return None
-    colours = np.zeros((256, 3), np.uint8)
-    for value, colour in dataset.colormap(1).items():
-        colours[min(value, 255)] = colour[:3]
+def _palette(dataset: Any, band: int) -> np.ndarray:
+    """(colours, 3) uint8."""
+    told = dataset.colormap(band)
+    colours = np.zeros((256 if dataset.dtypes[band - 1] == "uint8" else 1 << 16, 3), np.uint8)
+    for value, colour in told.items():
+        colours[value] = colour[:3]
     return colours
 
 

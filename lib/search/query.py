@@ -15,12 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lib.columns import vectors_of
 from lib.embedding.vectors import unit
-from lib.errors import ContractMismatchError, IndexMissingError, LakeError, QueryError
-from lib.lake import vectors_of
-from lib.search.index import VectorIndex
-from lib.stages.centring import centred, frame_features, read_centre
-from lib.stages.clip_index import index_folder
+from lib.errors import LakeError, QueryError
+from lib.search.published import Published
 from lib.stages.making import Work
 
 # What `--where` may ask for, as the README lists it; the index's own columns aren't promised to anyone.
@@ -56,43 +54,11 @@ class Hit:
     shard: str
 
 
-class Searcher:
-    """One archive's published index, opened once, asked often.
-
-    Raises:
-        IndexMissingError: Nothing was indexed yet.
-        ContractMismatchError: It was indexed under another contract than the catalog asks for now.
-    """
+class Searcher(Published):
+    """Moments of one archive of videos."""
 
     def __init__(self, work: Work):
-        folder = index_folder(work)
-        name = work.archive.name
-        if folder is None:
-            others = [c for c in work.lake.contracts(name, "clip_index") if c != work.contract.id]
-            if others:
-                raise ContractMismatchError(
-                    f"archive {name!r} was indexed under {', '.join(others)}, but its catalog entry asks for "
-                    f"{work.contract.id}; vectors of two contracts can't be compared. `dinolake run {name}` "
-                    "indexes it under the new one, or set `backbone` back."
-                )
-            raise IndexMissingError(
-                f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
-            )
-        self._work = work
-        self._rows = work.rows("clip_index")
-        self._index = VectorIndex.open(folder, contract=work.contract.id)
-        self._centre = read_centre(work)
-        gone = np.array(self._rows.column("is_gone").to_pylist(), bool)
-        # Removed at the source means gone from the answers at once, before any index is made again.
-        removed = work.lake.ledger.removed(name)
-        self._names = np.array(self._rows.column("item").to_pylist(), object)
-        self._alive = ~gone & ~np.isin(self._names, list(removed)) if removed else ~gone
-        # Rows marked in the index itself are skipped by it; a filter would make it search wider.
-        self._needs_filter = bool((~gone & ~self._alive).any())
-
-    def features(self, cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
-        """Raw vectors of this archive's contract as centred unit features, (n, d) float32."""
-        return centred(frame_features(cls, patch_mean), self._centre)
+        super().__init__(work, "clip_index")
 
     def of_item(self, name: str) -> Query:
         """A stored video as a query, or a moment of it: `ITEM` or `ITEM#t=12.0`.
@@ -105,7 +71,7 @@ class Searcher:
         item, mark, moment = (name, "", "") if name in known else name.partition("#t=")
         if item not in known:
             is_removed = any(i.item == item for i in items)
-            told = "Its file was removed." if is_removed else _nearest(item, list(known))
+            told = "Its file was removed." if is_removed else nearest_names(item, list(known))
             raise QueryError(f"no item {item!r} in {self._work.archive.name!r}. {told}")
         table = self._frames(known[item].shard, [item])
         if not table.num_rows:
@@ -127,7 +93,7 @@ class Searcher:
             wanted_s = math.nan
         if not 0 <= wanted_s < math.inf:
             raise QueryError(f"{name!r}: after #t= comes a time in seconds, as in {item}#t=12.0")
-        lengths = self._rows.column("duration_s").filter(pa.array(self._names == item)).drop_null()
+        lengths = self.rows.column("duration_s").filter(pa.array(self.names == item)).drop_null()
         length_s = max(float(times_s.max()), *lengths.to_pylist())
         frames = self._work.archive.frames
         step_s = 1 / frames.per_second if frames.mode == "interval" else 0.0
@@ -141,29 +107,18 @@ class Searcher:
         Raises:
             QueryError: k below 1, or `where` is no SQL condition over the clips' columns.
         """
-        if where is not None and not where.strip():
-            raise QueryError("--where is empty: give a condition such as duration_s > 60, or leave it out.")
         if k < 1:
             raise QueryError(f"-k is {k}; ask for 1 or more hits.")
-        allowed = self._allowed(query, where)
+        left_out = None if query.without_item is None else self.names == query.without_item
+        allowed = self.allowed(where, WHERE_COLUMNS, left_out)
         if allowed is not None and not allowed.any():
             return []
         vector = unit(query.features.mean(axis=0, keepdims=True))
-        found = self._index.search(vector, k=_CANDIDATES * k + 8, allowed=allowed)
+        found = self.index.search(vector, k=_CANDIDATES * k + 8, allowed=allowed)
         return self._moments(query, found.ids[0], k)
 
-    def _allowed(self, query: Query, where: str | None) -> np.ndarray | None:
-        if where is None and query.without_item is None and not self._needs_filter:
-            return None
-        allowed = self._alive.copy()
-        if query.without_item is not None:
-            allowed &= self._names != query.without_item
-        if where is not None:
-            allowed &= self._work.lake.matching(self._rows.select(list(WHERE_COLUMNS)), where)
-        return allowed
-
     def _moments(self, query: Query, rows: np.ndarray, k: int) -> list[Hit]:
-        candidates = self._rows.take(pa.array(rows)).to_pylist()
+        candidates = self.rows.take(pa.array(rows)).to_pylist()
         frames: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for shard in sorted({row["shard"] for row in candidates}):
             wanted = sorted({row["item"] for row in candidates if row["shard"] == shard})
@@ -205,14 +160,14 @@ class Searcher:
 
     def windows_at(self, places: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
         """How many windows hold any of each list's places (`item` and `t_s`), and how many there are."""
-        starts, ends = (self._rows.column(name).to_numpy() for name in ("start_s", "end_s"))
+        starts, ends = (self.rows.column(name).to_numpy() for name in ("start_s", "end_s"))
         counts = []
         for each in places:
             holds = np.zeros(len(starts), bool)
             for place in each:
-                holds |= (self._names == place.item) & (starts <= place.t_s) & (ends >= place.t_s)
-            counts.append(int((holds & self._alive).sum()))
-        return counts, int(self._alive.sum())
+                holds |= (self.names == place.item) & (starts <= place.t_s) & (ends >= place.t_s)
+            counts.append(int((holds & self.alive).sum()))
+        return counts, int(self.alive.sum())
 
     def thumbnail(self, hit: Hit) -> bytes | None:
         """The stored JPEG of a hit's best frame."""
@@ -240,7 +195,8 @@ def _without_overlaps(scored: list[tuple[float, float, dict[str, Any]]], k: int,
     return hits
 
 
-def _nearest(name: str, known: list[str]) -> str:
+def nearest_names(name: str, known: list[str]) -> str:
+    """The names that someone may have meant, as a sentence."""
     import difflib
 
     near = difflib.get_close_matches(name, known, n=3)

@@ -1,4 +1,4 @@
-"""centring: the mean frame vector of an archive, fitted once from its training side.
+"""centring: the mean vector of an archive's frames or windows, fitted once from its training side.
 
 A fitted artifact: new data doesn't move it, so that old clips stay comparable with new ones. Deleting its
 file, or `dinolake run ARCHIVE --refit`, fits it again, and everything that uses it follows.
@@ -8,13 +8,17 @@ import numpy as np
 import pyarrow as pa
 
 from lib import schemas
+from lib.columns import vectors_column, vectors_of
 from lib.embedding.vectors import unit
-from lib.lake import WHOLE, Facts, fingerprint, vectors_column, vectors_of
+from lib.lake import WHOLE, Facts, fingerprint
 from lib.stages.making import Work
+
+# The stage whose vectors it is the mean of.
+_SOURCE = {"video": "frame_embeddings", "scene": "window_embeddings"}
 
 
 def frame_features(cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
-    """A frame's search feature before centring: CLS and mean patch, each of unit length, side by side.
+    """A sample's search feature before centring: CLS and mean patch, each of unit length, side by side.
 
     Args:
         cls: (n, D).
@@ -64,7 +68,7 @@ def _sum(work: Work) -> tuple[np.ndarray, int, bool]:
     total: np.ndarray = np.zeros(1, np.float64)
     frames = 0
     for shard in work.prints.shards:
-        table = work.rows("frame_embeddings", shard, ["item", "cls", "patch_mean"])
+        table = work.rows(_SOURCE[work.archive.kind], shard, ["item", "cls", "patch_mean"])
         features = frame_features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
         if train_only:
             features = features[np.array([train[item] for item in table.column("item").to_pylist()], bool)]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from lib.columns import vectors_of
 from lib.embedding.vectors import unit
-from lib.lake import vectors_of
 from lib.metrics import FirstHits, Gallery, class_hits
 from lib.stages.centring import centred, frame_features, read_centre
 from lib.stages.clips import windows

@@ -1,43 +1,29 @@
-"""clip_index: the windows of all shards in one FAISS index, published only when its recall is good.
+"""clip_index: the windows of all videos, found by FAISS."""
 
-`all.parquet` says which row of the index is which clip, and its footer names the index's folder: moving that
-one file into place publishes both. Shards whose clips didn't change are not read again; new rows are added,
-old ones marked.
-"""
-
-import shutil
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lib.errors import IndexMissingError, LakeError
-from lib.lake import Facts, fingerprint, vectors_of
-from lib.stages.making import Work, index_fault
+from lib.lake import Facts
+from lib.stages.making import Work
+from lib.stages.published_index import Indexed, make_index
 
 _CLIP = ("clip", "item", "start_s", "end_s", "frames")
-_ABOUT = ("path", "duration_s", "width", "height", "codec", "fps", "has_audio", "label", "split")
 
 
-def index_folder(work: Work) -> Path | None:
-    """The folder of the published index; None when there is none.
+def _windows(work: Work, shard: str, with_vectors: bool) -> pa.Table:
+    table = work.rows("clips", shard, None if with_vectors else [*_CLIP, "is_whole"])
+    return table.filter(pc.invert(table.column("is_whole")))
 
-    Raises:
-        LakeError: It was published and isn't there, or not all of it.
-    """
-    footer = work.lake.footer(work.place("clip_index"))
-    if footer is None:
-        return None
-    folder = work.lake.path(work.place("clip_index")).parent
-    if fault := index_fault(folder, footer[1]):
-        name = work.archive.name
-        raise LakeError(
-            f"the index of archive {name!r} isn't whole. {fault} `dinolake run {name}` makes it again."
-        )
-    return folder / str(footer[1].notes["index"])
+
+CLIPS = Indexed(
+    stage="clip_index",
+    source="clips",
+    key="clip",
+    columns=_CLIP,
+    rows=_windows,
+    about=("path", "duration_s", "width", "height", "codec", "fps", "has_audio", "label", "split"),
+    noun="clips",
+)
 
 
 def make_clip_index(work: Work) -> Facts:
@@ -46,158 +32,4 @@ def make_clip_index(work: Work) -> Facts:
     Raises:
         IndexRejectedError: Recall below the catalog's `index.min_recall` at every setting.
     """
-    place, wanted = work.place("clip_index"), work.prints.of("clip_index")
-    with work.lake.lock(place):
-        if facts := work.done("clip_index"):
-            return facts
-        former = work.lake.footer(place)
-        update = _Update(work, former[1] if former else None)
-        facts = update.run()
-        if facts is None:
-            # Nothing is left to be found: what was published before mustn't be found either.
-            work.lake.path(place).unlink(missing_ok=True)
-            return Facts()
-        with work.lake.writing(place, update.rows.schema, wanted) as writer:
-            writer.write(update.rows)
-            writer.facts = facts
-        _drop_superseded(work.lake.path(place).parent, facts.notes["index"])
-        return writer.facts
-
-
-class _Update:
-    """The old index brought up to date where that is possible, else a new one."""
-
-    def __init__(self, work: Work, former: Facts | None):
-        from lib.search.index import VectorIndex
-
-        self._work = work
-        self._wanted = {shard: work.prints.of("clips", shard) for shard in work.prints.shards}
-        self._settings = fingerprint(work.archive.index.model_dump())
-        self._index: VectorIndex | None = None
-        self._old: pa.Table | None = None
-        self._indexed: dict[str, str] = {}
-        self.rows: pa.Table = pa.table({})
-        if former and former.notes["settings"] == self._settings:
-            folder = work.lake.path(work.place("clip_index")).parent / former.notes["index"]
-            # An index that can't be opened is no loss: all that it was made from is in the clips.
-            with suppress(LakeError, IndexMissingError):
-                self._old = work.rows("clip_index")
-                self._index = VectorIndex.open(folder, contract=work.contract.id)
-                self._indexed = former.notes["shards"]
-
-    def run(self) -> Facts | None:
-        """Build or update, check, save; None when there is nothing to index."""
-        from lib.search.index import VectorIndex
-        from lib.search.recall import check_publishable, held_queries
-
-        if self._index is not None and not self._index.needs_rebuild:
-            added, removed = self._update()
-        else:
-            added, removed = 0, 0
-        if self._index is None or self._index.needs_rebuild:
-            fresh = [table for shard in self._wanted if (table := self._windows(shard)).num_rows]
-            if not fresh:
-                return None
-            table = pa.concat_tables(fresh)
-            kind = self._work.archive.index.kind
-            self._index = VectorIndex.build(
-                vectors_of(table, "vector"),
-                contract=self._work.contract.id,
-                kind=None if kind == "auto" else kind,
-            )
-            self.rows = table.drop_columns(["vector"])
-            added, removed = table.num_rows, 0
-        check = check_publishable(
-            self._index,
-            held_queries(self._index.store.take(self._alive())),
-            floor=self._work.archive.index.min_recall,
-        )
-        self.rows = _with_items(self._work, self.rows)
-        name = f"index-{self._work.prints.of('clip_index')[:12]}"
-        folder = self._work.lake.path(self._work.place("clip_index")).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        self._index.save(folder / name)
-        notes: dict[str, Any] = {
-            "index": name, "settings": self._settings, "shards": self._wanted, "kind": self._index.kind.name,
-            "recall": check.recall, "recall_queries": check.queries, "removed_rows": removed,
-            "dim": self._index.dim, "clips": self._index.alive,
-        }  # fmt: skip
-        return Facts(made=added, kept=self._index.alive - added, notes=notes)
-
-    def _alive(self) -> np.ndarray:
-        alive = np.flatnonzero(~np.asarray(self.rows.column("is_gone").to_numpy(zero_copy_only=False), bool))
-        return np.random.default_rng(0).permutation(alive)[:4096]
-
-    def _update(self) -> tuple[int, int]:
-        """Mark rows that are gone and add those that are new; (added, removed)."""
-        if self._old is None or self._index is None:
-            raise AssertionError  # pragma: no cover
-        changed = {s for s in {*self._wanted, *self._indexed} if self._wanted.get(s) != self._indexed.get(s)}
-        shards = np.array(self._old.column("shard").to_pylist())
-        gone = np.array(self._old.column("is_gone").to_pylist(), bool)
-        standing = np.flatnonzero(np.isin(shards, sorted(changed)) & ~gone)
-        names = self._old.column("clip").to_pylist()
-        before = {names[row]: row for row in standing.tolist()}
-        added: list[pa.Table] = []
-        kept: set[int] = set()
-        for shard in sorted(changed & set(self._wanted)):
-            table = self._windows(shard)
-            vectors = vectors_of(table, "vector")
-            rows = [before.get(name, -1) for name in table.column("clip").to_pylist()]
-            same = np.zeros(len(rows), bool)
-            known = np.array([at for at, row in enumerate(rows) if row >= 0], np.int64)
-            if len(known):
-                stored = self._index.store.take(np.array([rows[at] for at in known]))
-                same[known] = np.isclose(stored, vectors[known].astype(np.float32), atol=1e-3).all(axis=1)
-            kept |= {rows[at] for at in np.flatnonzero(same)}
-            added.append(table.filter(pa.array(~same)))
-        lost = np.array(sorted(set(standing.tolist()) - kept), np.int64)
-        self._index.remove(lost)
-        gone[lost] = True
-        old = self._old.set_column(self._old.column_names.index("is_gone"), "is_gone", pa.array(gone))
-        new = [table for table in added if table.num_rows]
-        if new:
-            self._index.add(vectors_of(pa.concat_tables(new), "vector"))
-        kept_columns = old.select([*_CLIP, "shard", "is_gone"])
-        self.rows = pa.concat_tables([kept_columns, *[table.drop_columns(["vector"]) for table in new]])
-        return sum(table.num_rows for table in new), len(lost)
-
-    def _windows(self, shard: str) -> pa.Table:
-        table = self._work.rows("clips", shard)
-        table = table.filter(pc.invert(table.column("is_whole"))).select([*_CLIP, "vector"])
-        count = table.num_rows
-        return table.append_column("shard", pa.array([shard] * count)).append_column(
-            "is_gone", pa.array(np.zeros(count, bool))
-        )
-
-
-def _with_items(work: Work, rows: pa.Table) -> pa.Table:
-    """What `--where` may ask about a clip's video, beside the clip."""
-    about: dict[str, dict[str, Any]] = {}
-    fields = [pa.field(name, _field(name)) for name in _ABOUT]
-    for shard in work.prints.shards:
-        for row in work.rows("items", shard, ["item", *_ABOUT]).to_pylist():
-            about[row.pop("item")] = row
-    names = rows.column("item").to_pylist()
-    nothing: dict[str, Any] = {}
-    for field in fields:
-        rows = rows.append_column(
-            field, pa.array([about.get(n, nothing).get(field.name) for n in names], field.type)
-        )
-    return rows
-
-
-def _field(name: str) -> pa.DataType:
-    from lib import schemas
-
-    return schemas.ITEMS.field(name).type
-
-
-def _drop_superseded(folder: Path, current: str) -> None:
-    """Keep the index before this one for readers that hold it; remove what is older."""
-    others = sorted(
-        (p for p in folder.glob("index-*") if p.name != current and not p.name.endswith("_tmp")),
-        key=lambda p: p.stat().st_mtime,
-    )
-    for old in others[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
+    return make_index(work, CLIPS)

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from lib import schemas
-from lib.catalog import ClipsConfig
+from lib.columns import vectors_column
 from lib.embedding.vectors import unit
-from lib.lake import Facts, ShardWriter, vectors_column
+from lib.lake import Facts, ShardWriter
+from lib.sections import ClipsConfig
 from lib.stages.centring import read_shard_features
 from lib.stages.items import OK
 from lib.stages.making import Work, ensure

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib import schemas
+from lib.columns import vectors_column, vectors_of
 from lib.compute import Compute, Failed
-from lib.lake import Facts, ShardWriter, fingerprint, vectors_column, vectors_of
+from lib.lake import Facts, ShardWriter, fingerprint
 from lib.stages.frame_worker import FrameChunk, FrameTask, FrameWorkerFactory
 from lib.stages.items import OK
 from lib.stages.making import Work

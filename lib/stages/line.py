@@ -1,11 +1,10 @@
-"""The video line's stages: what stands above each, and what enters its fingerprint.
+"""The lines by kind of archive, and the fingerprints that an archive's shards should have.
 
 A fingerprint is computed from the ledger and the catalog alone, without opening a file: that is how a plan
 for a thousand shards takes seconds, and how a killed run knows what it had finished.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -13,41 +12,16 @@ from lib.catalog import Archive
 from lib.embedding.contract import Contract
 from lib.lake import WHOLE, Lake, Place, fingerprint
 from lib.ledger import LedgerItem
+from lib.stages.scene_line import SCENE_LINE
+from lib.stages.stage import Line, Stage
+from lib.stages.video_line import VIDEO_LINE
 
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """One stage of a line. `version` goes up when its code would make something else from the same input."""
-
-    name: str
-    version: int
-    upstream: tuple[str, ...]
-    is_sharded: bool
-    has_contract: bool
-    parameters: Callable[[Archive], Any]
-
-
-def _nothing(archive: Archive) -> None:
-    return None
-
-
-VIDEO_LINE: tuple[Stage, ...] = (
-    Stage("items", 1, (), True, False, _nothing),
-    Stage("frames", 2, ("items",), True, False, lambda a: a.frames.model_dump(exclude={"limit_s"})),
-    Stage("frame_embeddings", 1, ("frames",), True, True, _nothing),
-    Stage("centring", 1, ("frame_embeddings",), False, True, _nothing),
-    Stage("clips", 1, ("frame_embeddings", "centring"), True, True, lambda a: a.clips.model_dump()),
-    Stage("summaries", 1, ("frame_embeddings",), True, True, lambda a: a.summary.model_dump()),
-    Stage("clip_index", 1, ("clips",), False, True, lambda a: a.index.model_dump()),
-    Stage("search_report", 1, ("clip_index", "clips", "items"), False, False, _nothing),
-    Stage("summary_report", 1, ("summaries", "items"), False, False, _nothing),
-)
-LINES: dict[str, tuple[Stage, ...]] = {"video": VIDEO_LINE}
+LINES: dict[str, Line] = {"video": VIDEO_LINE, "scene": SCENE_LINE}
 
 
 def stage_of(archive: Archive, name: str) -> Stage:
     """A stage of the archive's line by name."""
-    return next(stage for stage in LINES[archive.kind] if stage.name == name)
+    return next(stage for stage in LINES[archive.kind].stages if stage.name == name)
 
 
 def place_of(archive: Archive, contract: Contract, name: str, shard: str = WHOLE) -> Place:
@@ -71,60 +45,59 @@ class Fingerprints:
     def __init__(
         self, lake: Lake, archive: Archive, contract: Contract, *, items: Sequence[LedgerItem] | None = None
     ):
-        self._lake, self._archive, self._contract = lake, archive, contract
+        self._lake, self.archive, self._contract = lake, archive, contract
         self._known: dict[tuple[str, str], str] = {}
+        self._fitted: dict[str, tuple[str, dict[str, Any]] | None] = {}
+        self._all = items
         self._by_shard: dict[str, list[LedgerItem]] | None = None
         if items is not None:
             ordered = sorted(items, key=lambda item: (item.shard, item.seq))
             self._by_shard = {shard: list(g) for shard, g in groupby(ordered, key=lambda item: item.shard)}
         self.shards = lake.ledger.shards(archive.name) if self._by_shard is None else list(self._by_shard)
 
+    @property
+    def contract_id(self) -> str:
+        """Of the vectors that the catalog asks for."""
+        return self._contract.id
+
     def of(self, name: str, shard: str = WHOLE) -> str:
         """The wanted fingerprint of one shard of a stage."""
         key = (name, shard)
         if key not in self._known:
-            self._known[key] = self._compute(stage_of(self._archive, name), shard)
+            self._known[key] = self._compute(stage_of(self.archive, name), shard)
         return self._known[key]
 
+    def items(self, shard: str | None = None) -> Sequence[LedgerItem]:
+        """Items of a shard, or all, in the order they were registered."""
+        if shard is None:
+            if self._all is None:
+                self._all = self._lake.ledger.items(self.archive.name)
+            return self._all
+        if self._by_shard is None:
+            return self._lake.ledger.items(self.archive.name, shard)
+        return self._by_shard[shard]
+
+    def fitted(self, name: str) -> tuple[str, dict[str, Any]] | None:
+        """Fingerprint and notes of the artifact that stands; None where nothing was fitted yet."""
+        if name not in self._fitted:
+            footer = self._lake.footer(place_of(self.archive, self._contract, name))
+            self._fitted[name] = (footer[0], footer[1].notes) if footer else None
+        return self._fitted[name]
+
     def _compute(self, stage: Stage, shard: str) -> str:
-        if stage.name == "items":
-            rows = [
-                (i.item, i.path, i.content_hash, i.reason, i.label, i.split, i.segments, i.removed)
-                for i in self._items_of(shard)
-            ]
-            return fingerprint(stage.name, stage.version, rows)
-        if stage.name == "centring":
-            return self._centring(stage)
-        if stage.name == "frames":
-            parts: list[Any] = self._media(shard)
+        if stage.wanted is not None:
+            return stage.wanted(self, stage, shard)
+        if stage.inputs is not None:
+            parts = stage.inputs(self, shard)
         else:
             parts = [self._upstream(name, shard if stage.is_sharded else None) for name in stage.upstream]
         contract = self._contract.id if stage.has_contract or not stage.is_sharded else ""
-        return fingerprint(stage.name, stage.version, stage.parameters(self._archive), contract, parts)
-
-    def _media(self, shard: str) -> list[tuple[str, str]]:
-        # What is decoded depends on contents alone: a new label or a new date re-makes no frame.
-        items = self._items_of(shard)
-        return [(i.item, i.content_hash) for i in items if i.content_hash and not i.removed]
-
-    def _items_of(self, shard: str) -> Sequence[LedgerItem]:
-        if self._by_shard is None:
-            return self._lake.ledger.items(self._archive.name, shard)
-        return self._by_shard[shard]
+        return fingerprint(stage.name, stage.version, stage.parameters(self.archive), contract, parts)
 
     def _upstream(self, name: str, shard: str | None) -> Any:
-        upstream = stage_of(self._archive, name)
+        upstream = stage_of(self.archive, name)
         if not upstream.is_sharded:
             return self.of(name)
         if shard is None:
             return [self.of(name, each) for each in self.shards]
         return self.of(name, shard)
-
-    def _centring(self, stage: Stage) -> str:
-        # Fitted once: new data doesn't move it, so the artifact that stands is the one that is wanted.
-        fitted = self._lake.footer(place_of(self._archive, self._contract, stage.name))
-        return (
-            fitted[0]
-            if fitted
-            else fingerprint(stage.name, stage.version, "not fitted yet", self._contract.id)
-        )

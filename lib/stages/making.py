@@ -1,18 +1,19 @@
 """How a stage makes a shard: under its lock, only if its fingerprint doesn't stand, whole or not at all."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lib.catalog import Archive
 from lib.embedding.backbones import contract_of
 from lib.embedding.contract import Contract
 from lib.errors import IndexMissingError, LakeError
-from lib.lake import WHOLE, Facts, Lake, Place, ShardWriter
+from lib.lake import ROW_GROUP, WHOLE, Facts, Lake, Place, ShardWriter
 from lib.ledger import LedgerItem
 from lib.search.saved import Manifest, read_whole
 from lib.stages.line import Fingerprints, place_of
@@ -35,7 +36,7 @@ class Work:
     def contract(self) -> Contract:
         """The contract that the catalog entry's backbone and preprocessing make."""
         chosen = self.archive.embedding
-        return contract_of(chosen.backbone, size_px=chosen.size_px, pooling=chosen.pooling())
+        return contract_of(chosen.backbone, size_px=chosen.size_px, pooling=self.archive.pooling())
 
     @cached_property
     def prints(self) -> Fingerprints:
@@ -104,6 +105,17 @@ class Work:
         footer = self.lake.footer(place)
         return (self.lake.read(place), footer[1]) if footer else None
 
+    def former_rows(self, stage: str, shard: str, columns: list[str]) -> pa.Table | None:
+        """Some columns of what the shard held before; None where there is no whole file."""
+        place = self.place(stage, shard)
+        return self.lake.read(place, columns) if self.lake.footer(place) else None
+
+    def blocks(
+        self, stage: str, shard: str, wanted: pc.Expression | None = None, columns: list[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """A committed shard's rows that answer a condition, a row group at a time."""
+        return self.lake.blocks(self.place(stage, shard), wanted, columns)
+
 
 def index_fault(folder: Path, facts: Facts) -> str:
     """What is missing of the index that a `clip_index` file names; "" where it is there whole."""
@@ -120,7 +132,13 @@ def as_kept(facts: Facts) -> Facts:
 
 
 def ensure(
-    work: Work, stage: str, shard: str, schema: pa.Schema, fill: Callable[[ShardWriter], None]
+    work: Work,
+    stage: str,
+    shard: str,
+    schema: pa.Schema,
+    fill: Callable[[ShardWriter], None],
+    *,
+    row_group: int = ROW_GROUP,
 ) -> Facts:
     """Make a shard unless it is up to date; `fill` writes its rows and counts them."""
     place = work.place(stage, shard)
@@ -128,6 +146,7 @@ def ensure(
         # Asked again under the lock: another run may have made it while this one waited.
         if facts := work.done(stage, shard):
             return facts
-        with work.lake.writing(place, schema, work.prints.of(stage, shard)) as writer:
+        mark = work.prints.of(stage, shard)
+        with work.lake.writing(place, schema, mark, row_group=row_group) as writer:
             fill(writer)
         return writer.facts

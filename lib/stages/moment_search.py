@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.columns import vectors_of
 from lib.embedding.vectors import unit
-from lib.lake import vectors_of
 from lib.metrics import NEVER, FirstHits, first_hits
 from lib.search.query import Hit, Query, Searcher
 from lib.stages.class_search import naive_rows

@@ -13,6 +13,13 @@ from lib.lake import Facts, write_whole
 from lib.report import ContractCard, Reject, Report, write_report
 from lib.stages.making import REPORT_MADE, Work
 
+# Stages whose rows a report counts: items, samples, vectors, and what is made of them.
+_COUNTED = {
+    "video": ("items", "frames", "frame_embeddings", "clips"),
+    "scene": ("items", "windows", "window_embeddings"),
+}
+_REFUSING = {"video": ("items", "frames"), "scene": ("items", "windows", "window_embeddings", "changes")}
+
 
 @dataclass(frozen=True, slots=True)
 class MadeReport:
@@ -67,14 +74,15 @@ def limits(work: Work) -> list[str]:
 def archive_facts(work: Work) -> dict[str, float | str]:
     """Counts and seconds of the stages that a report stands on."""
     counted: dict[str, float | str] = {}
-    for stage in ("items", "frames", "frame_embeddings", "clips"):
+    for stage in _COUNTED[work.archive.kind]:
         footers = [work.lake.footer(work.place(stage, shard)) for shard in work.prints.shards]
         facts = [footer[1] for footer in footers if footer]
         counted[stage.replace("_", " ")] = sum(f.rows for f in facts)
-        if stage == "frame_embeddings":
+        if stage.endswith("_embeddings"):
             counted["decode_and_embed_seconds"] = round(sum(f.seconds for f in facts), 1)
         if stage == "items":
-            counted["video_seconds"] = sum(f.notes.get("duration_s", 0.0) for f in facts)
+            if work.archive.kind == "video":
+                counted["video_seconds"] = sum(f.notes.get("duration_s", 0.0) for f in facts)
             counted["source_bytes"] = sum(f.notes.get("source_bytes", 0) for f in facts)
     return counted
 
@@ -82,7 +90,7 @@ def archive_facts(work: Work) -> dict[str, float | str]:
 def rejects(work: Work) -> list[Reject]:
     """Every file that was refused or cut short, with its reason, over all shards."""
     refused: dict[str, Reject] = {}
-    for stage in ("items", "frames"):
+    for stage in _REFUSING[work.archive.kind]:
         for shard in work.prints.shards:
             footer = work.lake.footer(work.place(stage, shard))
             if footer and footer[1].reasons:
@@ -95,8 +103,9 @@ def rejects(work: Work) -> list[Reject]:
 
 
 def _used(work: Work, shard: str) -> set[str]:
-    """Files of a shard that frames came out of."""
-    sampled = set(work.rows("frames", shard, ["item"]).column("item").to_pylist())
+    """Files of a shard that samples came out of."""
+    samples = _COUNTED[work.archive.kind][1]
+    sampled = set(work.rows(samples, shard, ["item"]).column("item").to_pylist())
     items = work.rows("items", shard, ["item", "path"]).to_pylist()
     return {row["path"] for row in items if row["item"] in sampled}
 
@@ -104,8 +113,9 @@ def _used(work: Work, shard: str) -> set[str]:
 def runtime_of(work: Work) -> str:
     """What ran the backbone when the stored vectors were made."""
     for shard in work.prints.shards:
-        if footer := work.lake.footer(work.place("frame_embeddings", shard)):
-            return str(footer[1].notes.get("runtime", "not noted"))
+        footer = work.lake.footer(work.place(_COUNTED[work.archive.kind][2], shard))
+        if footer and "runtime" in footer[1].notes:
+            return str(footer[1].notes["runtime"])
     return "not noted"
 
 

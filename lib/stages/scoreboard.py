@@ -14,7 +14,7 @@ def make_scoreboard(lake: Lake, catalog: Catalog) -> tuple[Path, int]:
     reports = [
         path
         for name, archive in sorted(catalog.archives.items())
-        for stage in LINES.get(archive.kind, ())
+        for stage in (LINES[archive.kind].stages if archive.kind in LINES else ())
         if stage.name.endswith("_report")
         if (path := lake.folder(name, stage.name) / "report.json").is_file()
     ]

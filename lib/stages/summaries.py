@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from lib import schemas
-from lib.catalog import SummaryConfig
 from lib.lake import Facts, ShardWriter
+from lib.sections import SummaryConfig
 from lib.stages.centring import read_shard_features
 from lib.stages.items import OK
 from lib.stages.making import Work, ensure

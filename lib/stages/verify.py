@@ -3,9 +3,10 @@
 import numpy as np
 import pyarrow.compute as pc
 
-from lib.lake import vectors_of
+from lib.columns import vectors_of
 from lib.stages.items import OK
 from lib.stages.making import Work
+from lib.stages.published_index import Indexed
 
 
 def rejected_share(work: Work) -> tuple[int, int]:
@@ -21,16 +22,25 @@ def rejected_share(work: Work) -> tuple[int, int]:
 
 def embedding_faults(work: Work) -> list[str]:
     """Shards in which a frame has no vector, or a vector isn't a finite one of some length."""
+    return _vector_faults(work, "frames", "frame_embeddings")
+
+
+def window_faults(work: Work) -> list[str]:
+    """Cells in which a window has no vector, or a vector isn't a finite one of some length."""
+    return _vector_faults(work, "windows", "window_embeddings")
+
+
+def _vector_faults(work: Work, samples: str, embeddings: str) -> list[str]:
     faults = []
     for shard in work.prints.shards:
-        if work.done("frame_embeddings", shard) is None or work.done("frames", shard) is None:
+        if work.done(embeddings, shard) is None or work.done(samples, shard) is None:
             continue
-        frames = set(work.rows("frames", shard, ["sample_hash"]).column("sample_hash").to_pylist())
-        table = work.rows("frame_embeddings", shard, ["sample_hash", "cls", "patch_mean"])
-        without = frames - set(table.column("sample_hash").to_pylist())
-        refused = len(work.lake.footer(work.place("frame_embeddings", shard))[1].reasons)  # type: ignore[index]
+        seen = set(work.rows(samples, shard, ["sample_hash"]).column("sample_hash").to_pylist())
+        table = work.rows(embeddings, shard, ["sample_hash", "cls", "patch_mean"])
+        without = seen - set(table.column("sample_hash").to_pylist())
+        refused = len(work.lake.footer(work.place(embeddings, shard))[1].reasons)  # type: ignore[index]
         if without and not refused:
-            faults.append(f"{shard}: {len(without)} frames have no vector")
+            faults.append(f"{shard}: {len(without)} {samples} have no vector")
         for name in ("cls", "patch_mean"):
             norms = np.linalg.norm(vectors_of(table, name).astype(np.float32), axis=1)
             if not (np.isfinite(norms) & (norms > 0)).all():
@@ -38,23 +48,22 @@ def embedding_faults(work: Work) -> list[str]:
     return faults
 
 
-def index_faults(work: Work) -> tuple[list[str], dict[str, float]]:
-    """How the published index differs from the clips it should hold, and its measured recall."""
+def index_faults(work: Work, indexed: Indexed) -> tuple[list[str], dict[str, float]]:
+    """How the published index differs from the rows it should hold, and its measured recall."""
     wanted: set[str] = set()
     for shard in work.prints.shards:
-        clips = work.rows("clips", shard, ["clip", "is_whole"])
-        wanted |= set(clips.filter(pc.invert(clips.column("is_whole"))).column("clip").to_pylist())
-    footer = work.lake.footer(work.place("clip_index"))
+        wanted |= set(indexed.rows(work, shard, False).column(indexed.key).to_pylist())
+    footer = work.lake.footer(work.place(indexed.stage))
     if footer is None:
-        return [f"there is no index, though {len(wanted)} clips stand"] if wanted else [], {}
-    rows = work.rows("clip_index", columns=["clip", "is_gone"])
-    held = set(rows.filter(pc.invert(rows.column("is_gone"))).column("clip").to_pylist())
+        return [f"there is no index, though {len(wanted)} {indexed.noun} stand"] if wanted else [], {}
+    rows = work.rows(indexed.stage, columns=[indexed.key, "is_gone"])
+    held = set(rows.filter(pc.invert(rows.column("is_gone"))).column(indexed.key).to_pylist())
     faults = []
     if held != wanted:
         faults.append(
-            f"{len(wanted - held)} clips aren't in the index, {len(held - wanted)} in it are no clips"
+            f"{len(wanted - held)} {indexed.noun} aren't in the index, {len(held - wanted)} in it are none"
         )
     recall = float(footer[1].notes["recall"])
     if recall < work.archive.index.min_recall:
         faults.append(f"recall@10 is {recall:.3f}, below {work.archive.index.min_recall}")
-    return faults, {"recall": recall, "clips": float(len(held))}
+    return faults, {"recall": recall, indexed.noun: float(len(held))}

@@ -1,4 +1,4 @@
-"""What changed between two pictures of one place, from frozen features: distance, gate, threshold, outline.
+"""What changed between two pictures of one place, from frozen features: distance, gate, threshold.
 
 Nothing is trained on labels. A pair's own earlier picture, spoiled in ways that change nothing on the ground,
 tells how far features move by themselves (the gate); only what moves further can be a change.
@@ -6,7 +6,6 @@ tells how far features move by themselves (the gate); only what moves further ca
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,13 +13,6 @@ import numpy as np
 # EfficientNet-Lite0: at 0 the third set's pixel AUROC falls below .65, at 1 the first one's below .83.
 LENGTH_WEIGHT = 0.75
 GATE_FACTOR, GATE_QUANTILE = 1.3, 0.999
-# A mask is outlined anew by its pixels only where these tell the change apart as clearly as a roof on grass.
-OUTLINE_CONTRAST = 2.5
-_OUTLINE_LEAST = 0.25
-# Of the threshold: how far down an outline is looked for. A change's even middle moves features less than its
-# edges do; but taken for changed without pixels to tell, such ground costs half of the precision.
-REACH = 0.7
-_MARGIN_PX = 16
 NEVER = np.inf
 
 
@@ -91,71 +83,21 @@ def _between(cells: np.ndarray) -> np.ndarray:
 def threshold_of(distance: np.ndarray, gate: float) -> float:
     """The distance from which on a cell is changed; infinite where none is.
 
-    The upper threshold of three-class Otsu, which leaves doubtful ground to the middle class, where plain
-    Otsu calls half of a quiet scene changed; not below the gate; and not far below the peak, whose features
-    smear over their neighbours.
+    The stricter of two rules: the upper threshold of three-class Otsu, which leaves doubtful ground to the
+    middle class, where plain Otsu calls half of a quiet scene changed; and Yen's (Yen, Chang and Chang 1995),
+    which goes further up where changes are few in a restless scene. Not below the gate; and not far below the
+    peak, whose features smear over their neighbours.
 
     Args:
-        distance: Pixel by pixel; NaN where it can't be judged.
+        distance: Of pixels, all or thinned out; NaN where it can't be judged.
         gate: What perturbations alone reach.
     """
-    from skimage.filters import threshold_multiotsu
+    from skimage.filters import threshold_multiotsu, threshold_yen
 
     judged = distance[np.isfinite(distance)]
     if not judged.size or judged.max() <= gate:
         return NEVER
     # Fewer values than classes: nothing to be told apart but the gate.
-    upper = threshold_multiotsu(judged, 3)[1] if np.unique(judged).size > 3 else gate
+    has_classes = np.unique(judged).size > 3
+    upper = max(threshold_multiotsu(judged, 3)[1], threshold_yen(judged)) if has_classes else gate
     return float(max(upper, gate, 0.4 * (gate + judged.max())))
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """How a date's brightness lies: (3,) medians and spreads of its channels."""
-
-    median: np.ndarray
-    spread: np.ndarray
-
-    @classmethod
-    def of(cls, pixels: np.ndarray) -> "Levels":
-        """Of (n, 3) valid pixels."""
-        median = np.median(pixels, axis=0)
-        return cls(median, np.median(np.abs(pixels - median), axis=0) + 1)
-
-
-def pixel_difference(before: np.ndarray, after: np.ndarray, levels: tuple[Levels, Levels]) -> np.ndarray:
-    """Difference of two (height, width, 3) pictures, the later brought to the earlier's levels; float32."""
-    from scipy import ndimage
-
-    earlier, later = levels
-    gain = np.clip(earlier.spread / later.spread, 0.5, 2)
-    fitted = (after - later.median) * gain + earlier.median
-    return np.asarray(ndimage.gaussian_filter(np.abs(fitted - before).mean(-1).astype(np.float32), 0.8))
-
-
-def outlined(mask: np.ndarray, reach: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    """A region's own outline, where pixels show one; features know it only to a cell.
-
-    Args:
-        mask: (height, width) bool, one region with some ground around it.
-        reach: The region and what may belong to it.
-        difference: Of the pixels, the same shape.
-
-    Returns:
-        The mask anew, or as it was where pixels don't tell the change from what is around it.
-    """
-    from scipy import ndimage
-    from skimage.filters import threshold_otsu
-
-    near = ndimage.binary_dilation(reach, iterations=_MARGIN_PX // 2)
-    values = difference[near]
-    if np.ptp(values) == 0:
-        return mask
-    strong = values > threshold_otsu(values)
-    inside, outside = values[strong], values[~strong]
-    contrast = (inside.mean() - outside.mean()) / (inside.std() + outside.std() + 1e-6)
-    if contrast <= OUTLINE_CONTRAST:
-        return mask
-    made = ndimage.binary_opening(near & (difference > threshold_otsu(values)))
-    made = ndimage.binary_fill_holes(ndimage.binary_closing(made, iterations=2)) & near
-    return np.asarray(made) if made.sum() >= _OUTLINE_LEAST * mask.sum() else mask

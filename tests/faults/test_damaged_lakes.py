@@ -10,17 +10,19 @@ from pathlib import Path
 import pytest
 from factories import make_video
 
-from lib.catalog import Archive, EmbeddingConfig
+from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.errors import LakeError
 from lib.lake import Lake
 from lib.plan import plan_archive
+from lib.sections import EmbeddingConfig
 from lib.stages.centring import make_centring
-from lib.stages.clip_index import index_folder, make_clip_index
+from lib.stages.clip_index import CLIPS, make_clip_index
 from lib.stages.clips import make_clips
 from lib.stages.frames import make_frames
 from lib.stages.items import make_items
 from lib.stages.making import Work
+from lib.stages.published_index import index_folder
 from lib.stages.sources import register
 from lib.stages.verify import index_faults
 
@@ -84,13 +86,13 @@ def test_a_truncated_shard_is_due_and_made_again(lake, archive):
 
 def test_a_deleted_index_is_named_with_its_remedy_and_built_again(lake, archive):
     made(lake, archive)
-    folder = index_folder(Work(lake, archive))
+    folder = index_folder(Work(lake, archive), "clip_index")
     shutil.rmtree(folder)
     with pytest.raises(LakeError, match="dinolake run talks"):
-        index_folder(Work(lake, archive))
+        index_folder(Work(lake, archive), "clip_index")
     make_video(Path(archive.root, "v2.mp4"), seconds=2, seed=2)
     assert made(lake, archive)["clip_index"].made == 3
-    shutil.rmtree(index_folder(Work(lake, archive)))
+    shutil.rmtree(index_folder(Work(lake, archive), "clip_index"))
     assert made(lake, archive)["clip_index"].made == 3
 
 
@@ -99,8 +101,8 @@ def test_an_archive_that_lost_all_its_files_has_no_index_and_no_fault(lake, arch
     for name in ("v0.mp4", "v1.mp4"):
         Path(archive.root, name).unlink()
     made(lake, archive, accept_empty=True)
-    assert index_folder(Work(lake, archive)) is None
-    assert index_faults(Work(lake, archive)) == ([], {})
+    assert index_folder(Work(lake, archive), "clip_index") is None
+    assert index_faults(Work(lake, archive), CLIPS) == ([], {})
 
 
 def without_roots_rights():

@@ -2,9 +2,10 @@
 
 from factories import make_video
 
-from lib.catalog import Archive, EmbeddingConfig
+from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.lake import Lake
+from lib.sections import EmbeddingConfig
 from lib.stages.frames import make_frames
 from lib.stages.items import make_items
 from lib.stages.making import Work

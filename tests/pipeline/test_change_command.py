@@ -10,7 +10,8 @@ import pytest
 import rasterio
 from factories import ground, write_geotiff
 from PIL import Image
-from shapely.geometry import box
+from scipy import ndimage
+from shapely.geometry import Polygon, box
 
 from lib.errors import QueryError
 from orchestration.changing import change_files
@@ -39,6 +40,13 @@ def built(before: np.ndarray) -> np.ndarray:
     return after
 
 
+def footprint(place: tuple[slice, slice]) -> Polygon:
+    """Where pixels lie in the scene's CRS."""
+    rows, columns = place
+    west, east = LEFT + columns.start * GSD, LEFT + columns.stop * GSD
+    return box(west, TOP - rows.stop * GSD, east, TOP - rows.start * GSD)
+
+
 @pytest.fixture(scope="module")
 def land() -> np.ndarray:
     return ground((384, 400), seed=3)
@@ -48,17 +56,34 @@ def test_planted_houses_are_found_with_their_areas_and_dates(tmp_path, land):
     summary = run(tmp_path, land, built(land))
     frame = geopandas.read_parquet(tmp_path / "out" / "change.parquet")
     assert (summary["polygons"], summary["dates"]) == (2, ["2024-01-05", "2024-03-22"])
-    for rows, columns in HOUSES:
-        house = box(
-            LEFT + columns.start * GSD,
-            TOP - rows.stop * GSD,
-            LEFT + columns.stop * GSD,
-            TOP - rows.start * GSD,
-        )
+    for house in map(footprint, HOUSES):
         ious = frame.geometry.intersection(house).area / frame.geometry.union(house).area
         assert ious.max() >= 0.5
         assert frame["area_m2"][ious.idxmax()] == pytest.approx(house.area, rel=0.2)
     assert summary["changed_m2"] == pytest.approx(frame["area_m2"].sum(), abs=0.1)
+
+
+def test_a_scene_shifted_as_a_whole_gives_the_planted_outlines_and_no_others(tmp_path, land):
+    moved = ndimage.shift(built(land).astype(float), (1.4, -0.8, 0), order=1, mode="nearest")
+    summary = run(tmp_path, land, np.round(moved).astype(np.uint8))
+    frame = geopandas.read_parquet(tmp_path / "out" / "change.parquet")
+    assert summary["shift_px"] == pytest.approx([1.4, -0.8], abs=0.1) and summary["polygons"] == 2
+    for house in map(footprint, HOUSES):
+        ious = frame.geometry.intersection(house).area / frame.geometry.union(house).area
+        assert ious.max() > 0.85
+
+
+def test_a_flooded_strip_and_a_hut_are_outlined_to_the_pixel(tmp_path, land):
+    after, rng = land.copy(), np.random.default_rng(2)
+    water, hut = (slice(180, 220), slice(0, 400)), (slice(60, 84), slice(300, 322))
+    after[water] = np.clip([35, 55, 65] + rng.normal(0, 4, (40, 400, 1)), 0, 255)
+    after[hut] = np.clip([210, 205, 200] + rng.normal(0, 8, (24, 22, 1)), 0, 255)
+    summary = run(tmp_path, land, after)
+    frame = geopandas.read_parquet(tmp_path / "out" / "change.parquet")
+    assert summary["polygons"] == 2
+    for found, wanted in zip(frame.geometry, map(footprint, (water, hut)), strict=True):
+        assert found.intersection(wanted).area / found.union(wanted).area > 0.9
+    assert (frame["mean_score"] > 0).all()
 
 
 def haze(pixels):

@@ -8,12 +8,13 @@ import pytest
 import scipy.io
 from factories import make_video
 
-from lib.catalog import Archive, ClipsConfig, EmbeddingConfig, FramesConfig
+from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.lake import Lake
+from lib.sections import ClipsConfig, EmbeddingConfig, FramesConfig
 from lib.stages.centring import make_centring
 from lib.stages.class_search import measure_class_search
-from lib.stages.clip_index import make_clip_index
+from lib.stages.clip_index import CLIPS, make_clip_index
 from lib.stages.clips import make_clips
 from lib.stages.frames import make_frames
 from lib.stages.items import make_items
@@ -118,7 +119,7 @@ def test_an_added_video_adds_its_windows_to_the_index_and_leaves_the_others(tmp_
     # Nothing was rebuilt: the removed windows keep their row, marked.
     assert table.num_rows == rows + new
     assert {r["item"] for r in table.to_pylist() if r["is_gone"]} == {"v1"}
-    assert index_faults(after)[0] == []
+    assert index_faults(after, CLIPS)[0] == []
 
 
 def test_patch_grids_are_kept_beside_and_merged_like_the_other_vectors(tmp_path):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from lib.catalog import Archive, EmbeddingConfig, add_archive, read_catalog
+from lib.catalog import Archive, add_archive, read_catalog
 from lib.errors import CatalogError
+from lib.sections import EmbeddingConfig
 
 ENTRY = Archive(
     name="talks", kind="video", root="/videos", embedding=EmbeddingConfig(backbone="efficientnet_lite0")

@@ -6,9 +6,10 @@ import pytest
 from factories import make_video
 from PIL import Image
 
-from lib.catalog import Archive, EmbeddingConfig, add_archive
+from lib.catalog import Archive, add_archive
 from lib.errors import UsageError
 from lib.lake import Lake
+from lib.sections import EmbeddingConfig
 from orchestration.embedding import embed_paths
 from orchestration.listing import list_archives
 from orchestration.searching import Request, answer

@@ -57,10 +57,10 @@ def test_a_line_reads_from_sources_to_reports(definitions):
 
 
 def test_what_stands_above_a_stage_is_the_same_in_dagster_and_in_its_fingerprint(definitions):
-    from lib.stages.line import VIDEO_LINE
+    from lib.stages.video_line import VIDEO_LINE
 
     graph = definitions.resolve_asset_graph()
-    for stage in VIDEO_LINE:
+    for stage in VIDEO_LINE.stages:
         above = {key.path[-1] for key in graph.get(dg.AssetKey(["demo", stage.name])).parent_keys}
         assert above - {"sources"} == set(stage.upstream), stage.name
 

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lib.columns import vectors_column, vectors_of
 from lib.errors import LakeError, QueryError
-from lib.lake import Lake, Place, vectors_column, vectors_of
+from lib.lake import Lake, Place
 
 SCHEMA = pa.schema([("name", pa.string()), ("value", pa.int64())])
 PLACE = Place("talks", "frames", "s00000")

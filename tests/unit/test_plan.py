@@ -2,10 +2,11 @@
 
 import pytest
 
-from lib.catalog import Archive, EmbeddingConfig
+from lib.catalog import Archive
 from lib.errors import CatalogError
 from lib.lake import Lake
 from lib.plan import plan_archive
+from lib.sections import EmbeddingConfig
 from lib.stages.items import make_items
 from lib.stages.making import Work
 from lib.stages.sources import register

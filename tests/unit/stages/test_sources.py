@@ -4,12 +4,14 @@ import os
 
 import pytest
 
-from lib.catalog import Archive, EmbeddingConfig
+from lib.catalog import Archive
 from lib.errors import CatalogError
 from lib.lake import Lake
+from lib.sections import EmbeddingConfig
 from lib.stages.line import Fingerprints
 from lib.stages.making import Work
-from lib.stages.sources import register, scan
+from lib.stages.scan import scan
+from lib.stages.sources import register
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Distances, gate, threshold and outline of changes."""
+"""Distances, gate and threshold of changes."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,6 @@ from lib.tasks.change import (
     as_score,
     cell_distance,
     gate_of,
-    outlined,
     perturbed,
     threshold_of,
 )
@@ -54,15 +53,3 @@ def test_doubtful_ground_is_left_to_the_middle_class():
     parts = [rng.normal(mean, 0.03, count) for mean, count in ((0.2, 9000), (0.5, 800), (1.1, 200))]
     threshold = threshold_of(np.concatenate(parts), gate=0.3)
     assert 0.55 < threshold < 1.0
-
-
-def test_a_region_takes_the_outline_that_its_pixels_show_and_keeps_its_own_where_they_show_none():
-    rng = np.random.default_rng(0)
-    house = np.zeros((90, 90), bool)
-    house[30:55, 28:60] = True
-    smeared = np.zeros_like(house)
-    smeared[24:64, 22:66] = True
-    shown = outlined(smeared, smeared, house * 60.0 + rng.normal(5, 2, house.shape))
-    assert (shown & house).sum() / (shown | house).sum() > 0.9
-    hidden = outlined(smeared, smeared, rng.normal(30, 10, house.shape))
-    np.testing.assert_array_equal(hidden, smeared)

@@ -1,0 +1,136 @@
+"""A tile's lattice: the pixel grid that all its dates share, and the windows on it.
+
+A window is named by its first pixel on the lattice, so that the same ground has the same name on every date.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from rasterio.crs import CRS
+from rasterio.warp import transform as transform_points
+
+from lib.media.raster import Grid, Scaling, Scene
+
+Points = tuple[np.ndarray, np.ndarray]  # xs, ys
+
+WINDOW_PX = 256
+# What a window shares with its neighbours on each side.
+MARGIN_PX = 32
+STRIDE_PX = WINDOW_PX - 2 * MARGIN_PX
+_GREY = 127
+_LONLAT = CRS.from_epsg(4326)
+# In pixels: so little over a pixel's border is rounding.
+_ALIGNED = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """A pixel grid without an end. `transform`: a, b, c, d, e, f from (column, row) to the CRS."""
+
+    crs: str
+    transform: tuple[float, ...]
+
+    def grid(self, top: int, left: int, height: int, width: int) -> Grid:
+        """A part of it."""
+        a, b, c, d, e, f = self.transform
+        moved = rasterio.Affine(a, b, c + a * left + b * top, d, e, f + d * left + e * top)
+        return Grid(CRS.from_user_input(self.crs), moved, height, width)
+
+    def cells(self, top: int, left: int, rows: int, columns: int, side: int) -> Grid:
+        """A part of it with so many pixels a side made one."""
+        a, b, c, d, e, f = self.grid(top, left, rows * side, columns * side).transform[:6]
+        wider = rasterio.Affine(a * side, b * side, c, d * side, e * side, f)
+        return Grid(CRS.from_user_input(self.crs), wider, rows, columns)
+
+    def span(self, grid: Grid) -> tuple[int, int, int, int]:
+        """Top, left, bottom, right of the pixels that hold all of a grid."""
+        columns, rows = self._edge(grid)
+        # A hair's breadth over a border is rounding, not ground.
+        top, left = (int(np.floor(v.min() + _ALIGNED)) for v in (rows, columns))
+        bottom, right = (int(np.ceil(v.max() - _ALIGNED)) for v in (rows, columns))
+        return top, left, bottom, right
+
+    def _edge(self, grid: Grid) -> Points:
+        """Columns and rows on the lattice of points along a grid's edge."""
+        steps = np.linspace(0, 1, 21)
+        columns = np.concatenate([steps, steps, np.zeros(21), np.ones(21)]) * grid.width
+        rows = np.concatenate([np.zeros(21), np.ones(21), steps, steps]) * grid.height
+        points = _applied(grid.transform, (columns, rows))
+        return _applied(self._inverse, _moved(points, grid.crs, CRS.from_user_input(self.crs)))
+
+    @property
+    def _inverse(self) -> rasterio.Affine:
+        return ~rasterio.Affine(*self.transform)
+
+    def lonlat(self, rows: np.ndarray, columns: np.ndarray) -> Points:
+        """Longitudes and latitudes of points on the lattice."""
+        points = _applied(rasterio.Affine(*self.transform), (columns.astype(float), rows.astype(float)))
+        return _moved(points, CRS.from_user_input(self.crs), _LONLAT)
+
+    def pixels(self, lons: np.ndarray, lats: np.ndarray) -> Points:
+        """Rows and columns of places."""
+        points = _moved((lons, lats), _LONLAT, CRS.from_user_input(self.crs))
+        columns, rows = _applied(self._inverse, points)
+        return rows, columns
+
+    def at(self, lon: float, lat: float) -> tuple[float, float]:
+        """Row and column of a place."""
+        rows, columns = self.pixels(np.array([lon]), np.array([lat]))
+        return float(rows[0]), float(columns[0])
+
+
+class PlacedScene:
+    """A scene on its tile's lattice, read as 8-bit pictures."""
+
+    def __init__(self, scene: Scene, lattice: Lattice, scaling: Scaling):
+        self.span = lattice.span(scene.grid)
+        self.scaling = scaling
+        top, left, bottom, right = self.span
+        self._scene = scene.on(lattice.grid(top, left, bottom - top, right - left))
+
+    def windows(self) -> Iterator[tuple[int, int]]:
+        """First pixels (row, column), on the lattice, of the windows whose own ground it touches."""
+        top, left, bottom, right = self.span
+        for row in range(top // STRIDE_PX * STRIDE_PX, bottom, STRIDE_PX):
+            for column in range(left // STRIDE_PX * STRIDE_PX, right, STRIDE_PX):
+                yield row, column
+
+    def read(self, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
+        """A window with its margin: (256, 256, 3) uint8 and (256, 256) valid.
+
+        What isn't valid is grey; beyond the scene's edge the edge is repeated, and is not valid.
+
+        Raises:
+            UnreadableMediaError: The file is damaged there.
+        """
+        return self.part(row - MARGIN_PX, column - MARGIN_PX, WINDOW_PX, WINDOW_PX)
+
+    def part(self, row: int, column: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Any part of the lattice that the scene reaches into, as `read` gives windows."""
+        top, left, bottom, right = self.span
+        wanted = row - top, column - left
+        rows = max(0, wanted[0]), min(bottom - top, wanted[0] + height)
+        columns = max(0, wanted[1]), min(right - left, wanted[1] + width)
+        values, valid = self._scene.read(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+        picture = self.scaling.apply(values)
+        picture[~valid] = _GREY
+        pads = (
+            (rows[0] - wanted[0], wanted[0] + height - rows[1]),
+            (columns[0] - wanted[1], wanted[1] + width - columns[1]),
+        )
+        return np.pad(picture, (*pads, (0, 0)), mode="edge"), np.pad(valid, pads)
+
+
+def _applied(affine: rasterio.Affine, points: Points) -> Points:
+    a, b, c, d, e, f = affine[:6]
+    xs, ys = points
+    return a * xs + b * ys + c, d * xs + e * ys + f
+
+
+def _moved(points: Points, source: CRS, target: CRS) -> Points:
+    if source == target:
+        return points
+    xs, ys = transform_points(source, target, *points)
+    return np.asarray(xs), np.asarray(ys)

@@ -1,0 +1,73 @@
+"""An archive's published index, opened: what every kind of search stands on."""
+
+import numpy as np
+import pyarrow as pa
+
+from lib.errors import ContractMismatchError, IndexMissingError, QueryError
+from lib.search.index import VectorIndex
+from lib.stages.centring import centred, frame_features, read_centre
+from lib.stages.making import Work
+from lib.stages.published_index import index_folder
+
+
+class Published:
+    """One archive's published index, opened once, asked often.
+
+    Raises:
+        IndexMissingError: Nothing was indexed yet.
+        ContractMismatchError: It was indexed under another contract than the catalog asks for now.
+    """
+
+    def __init__(self, work: Work, stage: str):
+        folder = index_folder(work, stage)
+        name = work.archive.name
+        if folder is None:
+            others = [c for c in work.lake.contracts(name, stage) if c != work.contract.id]
+            if others:
+                raise ContractMismatchError(
+                    f"archive {name!r} was indexed under {', '.join(others)}, but its catalog entry asks for "
+                    f"{work.contract.id}; vectors of two contracts can't be compared. `dinolake run {name}` "
+                    "indexes it under the new one, or set `backbone` back."
+                )
+            raise IndexMissingError(
+                f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
+            )
+        self.rows: pa.Table = work.rows(stage)
+        self.index = VectorIndex.open(folder, contract=work.contract.id)
+        self._work = work
+        self._centre = read_centre(work)
+        gone = np.array(self.rows.column("is_gone").to_pylist(), bool)
+        # Removed at the source means gone from the answers at once, before any index is made again.
+        removed = work.lake.ledger.removed(name)
+        self.names = np.array(self.rows.column("item").to_pylist(), object)
+        self.alive: np.ndarray = ~gone & ~np.isin(self.names, list(removed)) if removed else ~gone
+        # Rows marked in the index itself are skipped by it; a filter would make it search wider.
+        self.needs_filter = bool((~gone & ~self.alive).any())
+
+    def features(self, cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
+        """Raw vectors of this archive's contract as centred unit features, (n, d) float32."""
+        return centred(frame_features(cls, patch_mean), self._centre)
+
+    def allowed(
+        self, where: str | None, columns: tuple[str, ...], left_out: np.ndarray | None
+    ) -> np.ndarray | None:
+        """Mask of the rows that may answer; None where all that stand may.
+
+        Args:
+            where: SQL condition over `columns`.
+            columns: What it may ask for.
+            left_out: Mask of rows that may not.
+
+        Raises:
+            QueryError: `where` is empty or no such condition.
+        """
+        if where is not None and not where.strip():
+            raise QueryError("--where is empty: give a condition, or leave it out.")
+        if where is None and left_out is None and not self.needs_filter:
+            return None
+        allowed = self.alive.copy()
+        if left_out is not None:
+            allowed &= ~left_out
+        if where is not None:
+            allowed &= self._work.lake.matching(self.rows.select(list(columns)), where)
+        return allowed

@@ -1,0 +1,183 @@
+"""Which shard a new source file goes to, and what it is called from then on."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from lib.catalog import Archive
+from lib.errors import LakeError, UnreadableMediaError
+from lib.lake import fingerprint
+from lib.ledger import LedgerItem
+from lib.stages.acquisitions import UNPLACED, cell_name
+
+# Goes up when scenes are looked at otherwise: every file is looked at again then.
+_LOOK_VERSION = 1
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a file tells of itself before it is placed: `facts` as JSON, or why it is refused; its shard."""
+
+    facts: str
+    reason: str
+    shard: str
+
+
+class Placer(Protocol):
+    """How one kind of archive puts files into shards."""
+
+    def look(self, known: Mapping[str, LedgerItem | None], changed: Iterable[str]) -> dict[str, Look]:
+        """Look into files, where that decides their shard.
+
+        Args:
+            known: Path -> the item as it was known, of every file that can be opened.
+            changed: Those of them that are new or have changed.
+        """
+        ...
+
+    def place(self, path: str, size: int, look: Look | None) -> tuple[str, str, int]:
+        """Id, shard and order of a new item."""
+        ...
+
+
+def placer_of(archive: Archive, root: Path, known: Iterable[LedgerItem]) -> Placer:
+    """The placer of an archive's kind."""
+    return ScenePlacer(archive, root, known) if archive.kind == "scene" else Filler(archive, known)
+
+
+class _Names:
+    """Ids handed out once."""
+
+    def __init__(self, known: Iterable[LedgerItem]):
+        items = list(known)
+        self._taken = {item.item for item in items}
+        self.seq = max((item.seq for item in items), default=-1)
+
+    def next(self, path: str) -> tuple[str, int]:
+        self.seq += 1
+        # `#` parts an item from a place in it; control characters would break listings.
+        plain = re.sub(r"[\x00-\x1f\x7f#]", "_", unicodedata.normalize("NFC", path))
+        stem = plain[: -len(Path(plain).suffix)] if Path(plain).suffix else plain
+        for name in (stem, plain, *(f"{plain}~{n}" for n in range(2, 1 << 20))):
+            if name not in self._taken:
+                self._taken.add(name)
+                return name, self.seq
+        raise LakeError(f"no id left for {path!r}; rename the file.")
+
+
+class Filler:
+    """Files in the order they come: the last shard is filled, then the next is opened."""
+
+    def __init__(self, archive: Archive, known: Iterable[LedgerItem]):
+        items = list(known)
+        self._archive = archive
+        self._names = _Names(items)
+        self._number = max((int(item.shard[1:]) for item in items), default=0)
+        in_last = [item for item in items if int(item.shard[1:]) == self._number]
+        self._items, self._bytes = len(in_last), sum(item.bytes for item in in_last)
+
+    def look(self, known: Mapping[str, LedgerItem | None], changed: Iterable[str]) -> dict[str, Look]:
+        """Nothing in a file decides its shard."""
+        return {}
+
+    def place(self, path: str, size: int, look: Look | None) -> tuple[str, str, int]:
+        """Id, shard and order of a new item."""
+        is_full = self._items >= self._archive.shard_items or self._bytes + size > self._archive.shard_bytes
+        if self._items and is_full:
+            self._number, self._items, self._bytes = self._number + 1, 0, 0
+        self._items, self._bytes = self._items + 1, self._bytes + size
+        name, seq = self._names.next(path)
+        return name, f"s{self._number:05d}", seq
+
+
+class ScenePlacer:
+    """Scenes by tile and period, as their files tell; those that don't are rows of a cell of their own."""
+
+    def __init__(self, archive: Archive, root: Path, known: Iterable[LedgerItem]):
+        self._root, self._config = root, archive.scenes
+        self._names = _Names(known)
+        self._unplaced = cell_name(UNPLACED, period_start(archive.scenes.start, archive.scenes.period))
+
+    def look(self, known: Mapping[str, LedgerItem | None], changed: Iterable[str]) -> dict[str, Look]:
+        """When and where each scene was taken; asked again of all when the entry changed."""
+        renewed = set(changed)
+        due = [
+            path
+            for path, item in known.items()
+            if path in renewed or item is None or _asked(item.facts) != self._stamp(path)
+        ]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return dict(zip(due, pool.map(self._look, due), strict=True))
+
+    def place(self, path: str, size: int, look: Look | None) -> tuple[str, str, int]:
+        """Id, shard and order of a new item."""
+        name, seq = self._names.next(path)
+        return name, look.shard if look else self._unplaced, seq
+
+    def _stamp(self, path: str) -> str:
+        """What was asked of a file: when that changes, the answer may."""
+        try:
+            facts = (self._root / path).with_suffix(".json").stat()
+            beside = [facts.st_size, facts.st_mtime_ns]
+        except OSError:
+            beside = []
+        return fingerprint(_LOOK_VERSION, self._config.model_dump(mode="json"), beside)
+
+    def _look(self, path: str) -> Look:
+        from lib.media.scene_facts import probe_scene
+
+        asked = {"asked": self._stamp(path)}
+        config = self._config
+        try:
+            found = probe_scene(self._root / path, pattern=config.pattern, tile_grid=config.tile_grid)
+        except UnreadableMediaError as error:
+            return Look(json.dumps(asked), str(error), self._unplaced)
+        except FileNotFoundError:
+            return Look(json.dumps(asked), "it vanished while it was being read", self._unplaced)
+        first = period_start(found.acquired.date(), config.period)
+        if found.acquired.date() < config.start:
+            day = found.acquired.date()
+            reason = (
+                f"acquired {day}, before the archive's first day {config.start}: set an earlier "
+                "scenes.start in its catalog entry"
+            )
+            return Look(json.dumps(asked), reason, self._unplaced)
+        told: dict[str, Any] = asdict(found) | asked
+        told |= {
+            "acquired": found.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "footprint": found.footprint.hex(),
+            "bounds": _bounds(found.footprint),
+        }
+        # A scene that calls its tile so isn't one of those that have none.
+        tile = f"{found.tile}_" if found.tile == UNPLACED else found.tile
+        return Look(json.dumps(told | {"tile": tile}, sort_keys=True), "", cell_name(tile, first))
+
+
+def period_start(day: date, period: str) -> str:
+    """The first day of the period that a day lies in: a Monday, or the first of a month."""
+    first = day.replace(day=1) if period == "month" else day - timedelta(days=day.weekday())
+    return first.isoformat()
+
+
+def _asked(facts: str) -> str:
+    return str(json.loads(facts).get("asked", "")) if facts else ""
+
+
+def _bounds(footprint: bytes) -> list[float]:
+    """West, south, east, north in degrees; west is above east where the 180th meridian is crossed."""
+    import shapely
+
+    shape = shapely.from_wkb(footprint)
+    west, south, east, north = shape.bounds
+    if shape.geom_type == "MultiPolygon" and east - west > 180:
+        sides = [part.bounds for part in shape.geoms]
+        west = min(side[0] for side in sides if side[0] > 0)
+        east = max(side[2] for side in sides if side[2] < 0)
+    return [west, south, east, north]

@@ -1,0 +1,111 @@
+"""window_embeddings: the vectors of every window and of its cells: the scene line is told from these."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lib import schemas
+from lib.columns import bytes_column, vectors_column
+from lib.compute import Compute, Failed
+from lib.lake import Facts, ShardWriter
+from lib.stages.acquisitions import tile_of
+from lib.stages.making import Work, ensure
+from lib.stages.tiles import Tile, read_tile
+from lib.stages.window_worker import WindowChunk, WindowTask, WindowWorkerFactory, spoiled_windows
+
+# A row is some 120 kB: so many are a chunk that travels, and a row group that is read at once.
+BLOCK = 64
+_LIMIT_S = 3600.0
+# As `lib.tasks.change.perturbed` makes them.
+KINDS = 8
+_IDS = ("sample", "item", "row", "column", "sample_hash")
+
+
+def embeddings_schema(work: Work) -> pa.Schema:
+    """The columns under the archive's contract."""
+    from lib.tasks.window_views import CELLS
+
+    contract = work.contract
+    return schemas.window_embeddings(contract.cls_dim, contract.patch_dim, contract.deep[-1], CELLS**2)
+
+
+def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
+    """Embed a cell's windows; those whose vectors stand keep them."""
+    schema = embeddings_schema(work)
+
+    def fill(writer: ShardWriter) -> None:
+        windows = work.rows("windows", shard, list(_IDS))
+        paths = {r["item"]: r["path"] for r in work.rows("items", shard, ["item", "path"]).to_pylist()}
+        former = work.former_rows("window_embeddings", shard, ["sample_hash"])
+        tile = read_tile(work, tile_of(shard))
+        known = set(former.column("sample_hash").to_pylist()) if former is not None else set()
+        scenes = [
+            (name, windows.filter(pc.equal(windows.column("item"), name)))
+            for name in dict.fromkeys(windows.column("item").to_pylist())
+        ]
+        due = [(n, rows) for n, rows in scenes if not set(rows.column("sample_hash").to_pylist()) <= known]
+        tasks = [task for n, rows in due for task in _tasks(work, paths[n], tile, rows)]
+        entry = work.archive.embedding
+        factory = WindowWorkerFactory(entry.backbone, entry.size_px, work.archive.pooling())
+        chunks = compute.map(factory, tasks, limit_s=_LIMIT_S)
+        renewed = {n for n, _ in due}
+        for name, rows in scenes:
+            if name in renewed:
+                _write_made(writer, name, paths[name], rows, chunks)
+            else:
+                for block in work.blocks("window_embeddings", shard, pc.field("item") == name):
+                    writer.write(block)
+                    writer.facts.kept += block.num_rows
+
+    return ensure(work, "window_embeddings", shard, schema, fill, row_group=BLOCK)
+
+
+def _tasks(work: Work, path: str, tile: Tile | None, rows: pa.Table) -> Iterator[WindowTask]:
+    if tile is None:
+        raise AssertionError("windows stand in a tile without a fit")  # pragma: no cover
+    places = list(zip(rows.column("row").to_pylist(), rows.column("column").to_pylist(), strict=True))
+    # By its contents: whatever else stands in the cell, a scene's windows are perturbed alike.
+    seed = int(rows.column("sample_hash")[0].as_py()[:8], 16)
+    spoiled = spoiled_windows(len(places), KINDS, seed=seed)
+    for first in range(0, len(places), BLOCK):
+        block = tuple(places[first : first + BLOCK])
+        own = tuple((n - first, kind) for n, kind in spoiled if first <= n < first + len(block))
+        yield WindowTask(str(work.root / path), tile, work.archive.scenes, block, own)
+
+
+def _write_made(
+    writer: ShardWriter, item: str, path: str, rows: pa.Table, chunks: Iterator[tuple[int, Any]]
+) -> None:
+    """A scene's blocks as they come; if one fails, the scene is refused, and what came of it stays valid."""
+    reason = ""
+    for first in range(0, rows.num_rows, BLOCK):
+        _, chunk = next(chunks)
+        if isinstance(chunk, Failed):
+            reason = reason or chunk.reason
+            continue
+        block = rows.slice(first, BLOCK)
+        ids = {name: block.column(name).combine_chunks() for name in _IDS}
+        writer.write(ids | _columns(chunk))
+        writer.facts.made += block.num_rows
+        writer.facts.notes["runtime"] = chunk.runtime
+    if reason:
+        writer.facts.rejected += 1
+        writer.facts.reasons[path] = reason
+
+
+def _columns(chunk: WindowChunk) -> dict[str, Any]:
+    return {
+        "cls": vectors_column(chunk.cls),
+        "patch_mean": vectors_column(chunk.patch_mean),
+        "patch_grid": bytes_column(chunk.patch_grid),
+        "deep_grid": bytes_column(chunk.deep_grid),
+        "cell_valid": bytes_column(chunk.cell_valid),
+        "perturbed": [
+            [{"kind": kind, "distance": d.tobytes()} for kind, d in chunk.perturbed[n]]
+            if n in chunk.perturbed
+            else None
+            for n in range(len(chunk.cls))
+        ],
+    }

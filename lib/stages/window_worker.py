@@ -1,0 +1,141 @@
+"""What runs in a worker: read a block of a scene's windows, embed their views, hand the vectors back.
+
+A window is seen whole and, in four parts, at twice its size. Some are seen spoiled as well: how far
+that alone moves their cells is what a change has to exceed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lib.sections import ScenesConfig
+
+if TYPE_CHECKING:
+    from lib.embedding.embed import Embedder
+    from lib.stages.tiles import Tile
+
+# A spoiled window costs as much as a window: so many more forwards, but at least one of each kind.
+PERTURBED_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class WindowTask:
+    """Some windows of one scene.
+
+    Attributes:
+        path: Of the scene.
+        tile: Its lattice and scaling.
+        config: Which of its bands are seen.
+        windows: First pixels (row, column) on the lattice.
+        spoiled: (number of the window, kind of perturbation), in the windows' order.
+    """
+
+    path: str
+    tile: "Tile"
+    config: ScenesConfig
+    windows: tuple[tuple[int, int], ...]
+    spoiled: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class WindowChunk:
+    """What a task's windows came to.
+
+    Attributes:
+        cls: (n, D) float16.
+        patch_mean: (n, P) float16.
+        patch_grid: (n, rows, columns, P) float16, of the windows' own cells.
+        deep_grid: (n, rows, columns, E) float16, the same.
+        cell_valid: (n, rows, columns) uint8, percent of a cell's pixels that have data.
+        perturbed: Number of the window -> [(kind, (rows, columns) float16 distance)].
+    """
+
+    cls: np.ndarray
+    patch_mean: np.ndarray
+    patch_grid: np.ndarray
+    deep_grid: np.ndarray
+    cell_valid: np.ndarray
+    perturbed: dict[int, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    runtime: str = ""
+
+
+@dataclass(frozen=True)
+class WindowWorkerFactory:
+    """Makes the worker in the process that will run it. Hashable, so that a pool is kept for equal ones."""
+
+    backbone: str
+    size_px: int
+    pooling: tuple[str, ...]
+
+    def __call__(self) -> Callable[[Any], Iterator[Any]]:
+        """Load the model once."""
+        from lib.embedding.embed import Embedder
+
+        return WindowWorker(Embedder(self.backbone, size_px=self.size_px, pooling=self.pooling))
+
+
+class WindowWorker:
+    """Turns window tasks into chunks."""
+
+    def __init__(self, embedder: "Embedder"):
+        self._embedder = embedder
+
+    def __call__(self, task: WindowTask) -> Iterator[WindowChunk]:
+        """One chunk a task.
+
+        Raises:
+            UnreadableMediaError: The scene is damaged.
+        """
+        from lib.tasks.change import perturbed
+        from lib.tasks.window_views import cells_of, distance_of, features_of, views_of
+
+        valid: list[np.ndarray] = []
+        kinds: dict[int, list[int]] = {}
+        for number, kind in task.spoiled:
+            kinds.setdefault(number, []).append(kind)
+
+        def pictures() -> Iterator[np.ndarray]:
+            with task.tile.open(Path(task.path), task.config) as scene:
+                for number, (row, column) in enumerate(task.windows):
+                    picture, known = scene.read(row, column)
+                    valid.append(known)
+                    yield from views_of(picture)
+                    spoiled = list(perturbed(picture)) if number in kinds else []
+                    for kind in kinds.get(number, []):
+                        yield from views_of(spoiled[kind])
+
+        made = features_of(self._embedder, pictures())
+        chunk: dict[str, list[np.ndarray]] = {name: [] for name in ("cls", "patch_mean", "whole", "deep")}
+        moved: dict[int, list[tuple[int, np.ndarray]]] = {}
+        for number in range(len(task.windows)):
+            window = next(made)
+            for name, values in chunk.items():
+                values.append(getattr(window, name))
+            for kind in kinds.get(number, []):
+                distance = distance_of(window, next(made)).astype(np.float16)
+                moved.setdefault(number, []).append((kind, distance))
+        yield WindowChunk(
+            cls=np.stack(chunk["cls"]),
+            patch_mean=np.stack(chunk["patch_mean"]),
+            patch_grid=np.stack(chunk["whole"]),
+            deep_grid=np.stack(chunk["deep"]),
+            cell_valid=np.stack([cells_of(known) for known in valid]),
+            perturbed=moved,
+            runtime=self._embedder.runtime_name,
+        )
+
+
+def spoiled_windows(windows: int, kinds: int, *, seed: int) -> list[tuple[int, int]]:
+    """Which windows are seen spoiled, and how: spread evenly, each kind in turn.
+
+    Args:
+        windows: Of a scene.
+        kinds: Ways to spoil one.
+        seed: Of the first kind: another date's kinds fall on other windows.
+    """
+    count = max(kinds, int(PERTURBED_SHARE * windows))
+    places = np.linspace(0, windows - 1, count).round().astype(int)
+    return [(int(window), (turn + seed) % kinds) for turn, window in enumerate(places)]

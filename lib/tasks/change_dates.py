@@ -1,0 +1,180 @@
+"""Two files of one place as two dates on one grid, the earlier's: opened, scaled alike, co-registered."""
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lib.errors import QueryError
+from lib.media.image import read_image
+from lib.media.raster import Grid, Scaling, is_tiff, open_scene
+from lib.tasks.coregister import Shift
+
+_SIZE_TOLERANCE = 0.05
+
+
+class Readable(Protocol):
+    """One date: a `Scene`, or a plain picture."""
+
+    grid: Grid
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Values (3, height, width) and what is valid of them (height, width)."""
+        ...
+
+    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same of the whole, thinned out."""
+        ...
+
+    def scaling(self) -> Scaling:
+        """How its values become 8 bits."""
+        ...
+
+
+class Picture:
+    """A plain picture on a grid without a CRS; what the grid has more than the picture isn't valid."""
+
+    def __init__(self, pixels: np.ndarray, size: tuple[int, int]):
+        height, width = size
+        self._rows, self._columns = min(height, pixels.shape[0]), min(width, pixels.shape[1])
+        pads = (0, height - self._rows), (0, width - self._columns), (0, 0)
+        self._pixels = pixels[:height, :width]
+        if any(map(any, pads)):
+            self._pixels = np.pad(self._pixels, pads)
+        self.grid = Grid.plain(height, width)
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Readable.read`."""
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        known = np.arange(top, top + height) < self._rows, np.arange(left, left + width) < self._columns
+        return self._pixels[rows, columns].transpose(2, 0, 1), np.logical_and.outer(*known)
+
+    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """As `Readable.sample`."""
+        step = max(1, max(self.grid.height, self.grid.width) // 1024)
+        values, valid = self.read(0, 0, self.grid.height, self.grid.width)
+        return values[:, ::step, ::step], valid[::step, ::step]
+
+    def scaling(self) -> Scaling:
+        """As they are."""
+        return Scaling(np.zeros(3, np.float32), np.full(3, 255, np.float32))
+
+
+class Shifted:
+    """A date read from where its pixels really lie: rows and columns further on, bilinear in between."""
+
+    def __init__(self, date: Readable, shift: Shift):
+        self._date, self.grid = date, date.grid
+        self._whole = int(np.floor(shift[0])), int(np.floor(shift[1]))
+        self._part = shift[0] - self._whole[0], shift[1] - self._whole[1]
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `Readable.read`; a pixel is valid where all that it is made of are."""
+        values, valid = self._read(top + self._whole[0], left + self._whole[1], height + 1, width + 1)
+        for axis, (size, part) in enumerate(zip((height, width), self._part, strict=True)):
+            if part == 0:
+                values, valid = values.take(range(size), axis + 1), valid.take(range(size), axis)
+                continue
+            ends = [slice(0, size), slice(1, size + 1)]
+            one, other = ((slice(None),) * axis + (end,) for end in ends)
+            valid = valid[one] & valid[other]
+            values = values[(slice(None), *one)] * (1 - part) + values[(slice(None), *other)] * part
+        return values, valid
+
+    def _read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """A window that may reach beyond the grid, where nothing is valid."""
+        wanted = np.arange(top, top + height), np.arange(left, left + width)
+        rows, columns = (
+            np.clip(places, 0, length - 1)
+            for places, length in zip(wanted, (self.grid.height, self.grid.width), strict=True)
+        )
+        size = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        values, valid = self._date.read(int(rows[0]), int(columns[0]), *size)
+        at = rows[:, None] - rows[0], columns - columns[0]
+        values = values[(slice(None), *at)].astype(np.float32)
+        within = np.logical_and.outer(rows == wanted[0], columns == wanted[1])
+        return np.nan_to_num(values), valid[at] & within
+
+    def sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """As it is: thinned out, two pixels are nothing."""
+        return self._date.sample()
+
+    def scaling(self) -> Scaling:
+        """As it is."""
+        return self._date.scaling()
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """Both dates on the earlier one's grid, and the scaling that both are seen through."""
+
+    earlier: Readable
+    later: Readable
+    scaling: Scaling
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.earlier.grid.height, self.earlier.grid.width
+
+    def view(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Both dates' (height, width, 3) uint8 in a window within the grid, and what both know of it."""
+        parts = [side.read(top, left, height, width) for side in (self.earlier, self.later)]
+        pictures = [self.scaling.apply(values) for values, _ in parts]
+        return pictures[0], pictures[1], parts[0][1] & parts[1][1]
+
+    def moved(self, shift: Shift) -> "Dates":
+        """The same with the later date read where it really lies."""
+        if shift == (0.0, 0.0):
+            return self
+        return Dates(self.earlier, Shifted(self.later, shift), self.scaling)
+
+
+@contextmanager
+def open_dates(before: Path, after: Path) -> Iterator[Dates]:
+    """Open two GeoTIFFs that overlap, or two plain pictures of one frame.
+
+    Raises:
+        QueryError: They show no common ground, or where they lie can't be known.
+        UnreadableMediaError: One can't be read.
+    """
+    with contextlib.ExitStack() as open_files:
+        scenes = [
+            open_files.enter_context(open_scene(path)) if is_tiff(path) else None for path in (before, after)
+        ]
+        placed = [scene is not None and scene.grid.crs is not None for scene in scenes]
+        if any(placed):
+            earlier, later = scenes
+            if earlier is None or later is None or not all(placed):
+                raise QueryError(
+                    f"{(before, after)[placed.index(False)]} has no CRS, and the other has: where it lies is "
+                    "not known. Give two GeoTIFFs, or two plain pictures of one frame."
+                )
+            _require_overlap(earlier.grid, later.grid)
+            on_grid = later if later.grid == earlier.grid else later.on(earlier.grid)
+            yield Dates(earlier, on_grid, earlier.scaling())
+            return
+        if scenes[0] and scenes[1] and scenes[0].grid == scenes[1].grid:
+            yield Dates(scenes[0], scenes[1], scenes[0].scaling())
+            return
+    pixels = [read_image(path) for path in (before, after)]
+    sizes = [(picture.shape[0], picture.shape[1]) for picture in pixels]
+    if any(abs(a - b) > _SIZE_TOLERANCE * max(a, b) for a, b in zip(*sizes, strict=True)):
+        shown = " and ".join(f"{width} x {height}" for height, width in sizes)
+        raise QueryError(f"the pictures are of {shown} px: without a CRS, both must show the same frame.")
+    earlier_picture = Picture(pixels[0], sizes[0])
+    yield Dates(earlier_picture, Picture(pixels[1], sizes[0]), earlier_picture.scaling())
+
+
+def _require_overlap(earlier: Grid, later: Grid) -> None:
+    one, other = earlier.lonlat_bounds, later.lonlat_bounds
+    apart = one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
+    if apart:
+        shown = [", ".join(f"{degrees:.5f}" for degrees in bounds) for bounds in (one, other)]
+        raise QueryError(
+            f"the two don't overlap: BEFORE covers {shown[0]}, AFTER {shown[1]} (west, south, east, north)."
+        )

@@ -1,0 +1,177 @@
+"""From cells' distances to the pixels that changed: features find, pixels draw, and find what screams."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.tasks.cell_maps import at_pixels, filled
+from lib.tasks.change import NEVER, threshold_of
+from lib.tasks.coregister import View
+from lib.tasks.pixel_difference import GREY_LEVELS, UNKNOWN, difference_map, pixel_gate
+from lib.tasks.regions import STRIP_PX, Regions
+
+UNCHANGED, CHANGED, UNJUDGED = 0, 1, 255
+# Regions of fewer pixels are specks, and so are holes in them.
+LEAST_PX = 64
+# How many times the scene's usual difference a pixel's must be, to tell by itself that there is a change; to
+# confirm what features found; to belong to what is confirmed. Between dates of one light and season the usual
+# is 1 of 255 grey levels, between seasons 6 to 19: there the most that is seen anywhere is 16 times that.
+ALONE, CONFIRMED, BELONGING = 16.0, 12.0, 6.0
+# Of the gate, what belongs to a change: its darker parts look more like what was there.
+_BELONGING_GATE = 0.5
+# What is weaker than this share of the strongest pixel near it is its smeared edge.
+_EDGE, _EDGE_PX = 0.4, 7
+# Fewer pixels that tell by themselves are chance.
+_ALONE_PX = 16
+_CLOSING_PX = 7
+# A region of features is left as it is where pixels draw less of it than this.
+_DRAWN = 0.25
+_STEP_PX = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Outlined:
+    """What changed.
+
+    Attributes:
+        states: (height, width) uint8: `UNCHANGED`, `CHANGED`, `UNJUDGED` where a date has no data.
+        threshold: The distance from which on a cell is changed; infinite where none is.
+        pixel_gate: The difference that perturbations alone reach, in grey levels.
+    """
+
+    states: np.ndarray
+    threshold: float
+    pixel_gate: float
+
+
+def outline(cells: np.ndarray, gate: float, view: View, shape: tuple[int, int]) -> Outlined:
+    """Which pixels changed.
+
+    Args:
+        cells: (rows, columns) distances of cells of 16 px; NaN where there is no data.
+        gate: The distance that perturbations alone reach.
+        view: Reads both dates, co-registered.
+        shape: Height and width in pixels.
+    """
+    known = np.isfinite(cells)
+    if not known.any():
+        return Outlined(np.full(shape, UNJUDGED, np.uint8), NEVER, NEVER)
+    smooth = filled(cells, known)
+    with np.errstate(invalid="ignore"):
+        differences = difference_map(view, shape, doubtful=~(cells <= gate))
+    distance = at_pixels(smooth, (0, 0, *shape), step=_STEP_PX)
+    is_lacking = differences[::_STEP_PX, ::_STEP_PX] == UNKNOWN
+    threshold = threshold_of(np.where(is_lacking, np.nan, distance), gate)
+    floor = pixel_gate(view, shape)
+    changed = _drawn(differences, smooth, threshold, floor)
+    _add_undrawn(changed, smooth, threshold)
+    states = changed.view(np.uint8)
+    for top in range(0, shape[0], STRIP_PX):
+        rows = slice(top, top + STRIP_PX)
+        states[rows][differences[rows] == UNKNOWN] = UNJUDGED
+    del differences
+    _drop_specks(states)
+    _fill_holes(states)
+    return Outlined(states, threshold, floor)
+
+
+def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: float) -> np.ndarray:
+    """Regions of pixels that stand out of the scene, and that features confirm or that need no confirming."""
+    grey = GREY_LEVELS
+    height, width = differences.shape
+    # A row at a time, for what is counted is made eight times as large.
+    counts = np.sum([np.bincount(row, minlength=256) for row in differences], axis=0)
+    counts[UNKNOWN] = 0
+    usual = grey[int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))]
+    alone, confirmed = max(gate, ALONE * usual), max(gate, CONFIRMED * usual)
+    belonging = max(_BELONGING_GATE * gate, BELONGING * usual)
+
+    def above(level: float, top: int, bottom: int) -> np.ndarray:
+        return np.asarray((grey > level)[differences[top:bottom]])
+
+    regions = Regions(
+        lambda top, bottom: above(belonging, top, bottom),
+        height,
+        {
+            "alone": lambda top, bottom: above(alone, top, bottom),
+            "confirmed": lambda top, bottom: above(confirmed, top, bottom),
+            "features": lambda top, bottom: at_pixels(cells, (top, 0, bottom - top, width)) > threshold,
+        },
+    )
+    sums = regions.sums
+    is_kept = sums["alone"] >= _ALONE_PX
+    is_kept |= (sums["confirmed"] > 0) & (sums["features"] > 0)
+    is_kept[0] = False
+    made = np.zeros((height, width), bool)
+    for top, numbers in regions.numbers():
+        made[top : top + len(numbers)] = is_kept[numbers]
+    _cut_edges(made, differences)
+    return _closed(made)
+
+
+def _cut_edges(mask: np.ndarray, differences: np.ndarray) -> None:
+    """Take off what is weak beside a stronger neighbour: a change smeared by resampling and compression."""
+    from scipy import ndimage
+
+    half = _EDGE_PX // 2
+    for top in range(0, len(mask), STRIP_PX):
+        start, stop = max(0, top - half), min(len(mask), top + STRIP_PX + half)
+        strongest = ndimage.maximum_filter(differences[start:stop], _EDGE_PX)[top - start :][:STRIP_PX]
+        rows = slice(top, top + len(strongest))
+        mask[rows] &= GREY_LEVELS[differences[rows]] > _EDGE * GREY_LEVELS[strongest]
+
+
+def _closed(mask: np.ndarray) -> np.ndarray:
+    """The same with gaps of a few pixels closed: a roof's pattern, a pixel that looks as before."""
+    from scipy import ndimage
+
+    made = np.empty_like(mask)
+    for top in range(0, len(mask), STRIP_PX):
+        start, stop = max(0, top - 2 * _CLOSING_PX), min(len(mask), top + STRIP_PX + 2 * _CLOSING_PX)
+        wide = np.pad(mask[start:stop], _CLOSING_PX, mode="edge")
+        wide = ndimage.binary_closing(wide, np.ones((_CLOSING_PX, _CLOSING_PX), bool))
+        inner = wide[_CLOSING_PX:-_CLOSING_PX, _CLOSING_PX:-_CLOSING_PX]
+        made[top : top + STRIP_PX] = inner[top - start :][:STRIP_PX]
+    return made
+
+
+def _add_undrawn(changed: np.ndarray, cells: np.ndarray, threshold: float) -> None:
+    """What features found and pixels don't tell from its surroundings stands as features see it; in place."""
+    height, width = changed.shape
+
+    def found(top: int, bottom: int) -> np.ndarray:
+        return np.asarray(at_pixels(cells, (top, 0, bottom - top, width)) > threshold)
+
+    regions = Regions(found, height, {"drawn": lambda top, bottom: changed[top:bottom]})
+    is_added = regions.sums["drawn"] < _DRAWN * regions.sizes
+    is_added[0] = False
+    for top, numbers in regions.numbers():
+        changed[top : top + len(numbers)] |= is_added[numbers]
+
+
+def _drop_specks(states: np.ndarray) -> None:
+    regions = Regions(lambda top, bottom: states[top:bottom] == CHANGED, len(states))
+    is_speck = regions.sizes < LEAST_PX
+    is_speck[0] = False
+    # A strip is labelled when it is asked for, and not read again once it is changed.
+    for top, numbers in regions.numbers():
+        states[top : top + len(numbers)][is_speck[numbers]] = UNCHANGED
+
+
+def _fill_holes(states: np.ndarray) -> None:
+    """Of what changes enclose: an island in nodata is no hole, nor is the scene's edge; nodata stays."""
+    height, width = states.shape
+
+    def border(top: int, bottom: int) -> np.ndarray:
+        made = np.zeros((bottom - top, width), bool)
+        made[:, [0, -1]] = True
+        made[0] |= top == 0
+        made[-1] |= bottom == height
+        return made
+
+    regions = Regions(lambda top, bottom: states[top:bottom] != CHANGED, height, {"border": border})
+    is_hole = (regions.sizes < LEAST_PX) & (regions.sums["border"] == 0)
+    is_hole[0] = False
+    for top, numbers in regions.numbers():
+        rows = states[top : top + len(numbers)]
+        rows[is_hole[numbers] & (rows == UNCHANGED)] = CHANGED

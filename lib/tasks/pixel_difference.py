@@ -1,0 +1,220 @@
+"""How far two dates' pixels are apart once their light is the same, and how far nothing at all moves them.
+
+Features tell what changed and know it to a cell; pixels tell to the pixel where it ends, wherever the rest of
+the scene is quiet.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.tasks.cell_maps import at_pixels, filled
+from lib.tasks.change import GATE_FACTOR, GATE_QUANTILE, perturbed
+from lib.tasks.change_windows import CELL_PX
+from lib.tasks.coregister import View
+
+# Height and width of what is read at a time.
+BLOCK_PX = 512, 2048
+# Thinner than this are seams of half a pixel, rails and JPEG's rings, not changes.
+THIN_PX = 5
+_HALO_PX = 8
+_SMOOTH_PX = 0.8
+# Light is fitted to this share of the pixels, those that differ least.
+_FITTED_SHARE, _FIT_STEPS, _FIT_PX = 0.6, 12, 4
+# Haze varies over hundreds of pixels; changes wider than half of this are known by their features.
+_LIGHT_CELLS = 15
+_SAMPLES, _SAMPLE_PX = 16, 256
+# Differences rest as bytes: the square root, so that small ones keep their steps. 0 is no data.
+_PER_ROOT = 254 / np.sqrt(255.0)
+UNKNOWN = 0
+GREY_LEVELS = np.concatenate([[0.0], (np.arange(255) / _PER_ROOT) ** 2]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """How the later date's values become the earlier's: times a gain, plus an offset; (3,) each."""
+
+    gain: np.ndarray
+    offset: np.ndarray
+
+
+def light_between(before: np.ndarray, after: np.ndarray) -> Light:
+    """The gain and offset that most of (n, 3) pixels share: least trimmed squares (Rousseeuw 1984)."""
+    one, other = before.astype(np.float32), after.astype(np.float32)
+    medians = np.median(one, 0), np.median(other, 0)
+    spreads = [np.median(np.abs(v - m), 0) + 1 for v, m in zip((one, other), medians, strict=True)]
+    gain = np.clip(spreads[0] / spreads[1], 0.5, 2)
+    found = []
+    for start in (Light(np.ones(3), np.zeros(3)), Light(gain, medians[0] - gain * medians[1])):
+        light = start
+        for _ in range(_FIT_STEPS):
+            apart = ((one - light.gain * other - light.offset) ** 2).sum(1)
+            light = _least_squares(one, other, apart <= np.quantile(apart, _FITTED_SHARE))
+        apart = ((one - light.gain * other - light.offset) ** 2).sum(1)
+        found.append((float(np.quantile(apart, _FITTED_SHARE)), light))
+    return min(found, key=lambda pair: pair[0])[1]
+
+
+def _least_squares(one: np.ndarray, other: np.ndarray, kept: np.ndarray) -> Light:
+    x, y = other[kept], one[kept]
+    spread = x.var(0)
+    gain = ((x - x.mean(0)) * (y - y.mean(0))).mean(0) / np.maximum(spread, 1e-6)
+    # An even picture tells nothing of the gain.
+    gain = np.where(spread < 4, 1.0, np.clip(gain, 0.5, 2))
+    return Light(gain.astype(np.float32), (y.mean(0) - gain * x.mean(0)).astype(np.float32))
+
+
+def apart(before: np.ndarray, after: np.ndarray, light: Light, offset: np.ndarray | float) -> np.ndarray:
+    """Differences of two (height, width, 3) uint8 pictures, (height, width) float32 in grey levels.
+
+    Args:
+        before: The earlier.
+        after: The later.
+        light: What most pixels share.
+        offset: (height, width, 3), what is added to the light's own.
+    """
+    from scipy import ndimage
+
+    one, other = before.astype(np.float32), after.astype(np.float32)
+    moved = light.offset + offset
+    # Either date may be cut off at black or white where the other isn't: the milder of both views.
+    to_earlier = np.clip(other * light.gain + moved, 0, 255) - one
+    to_later = light.gain * (other - np.clip((one - moved) / light.gain, 0, 255))
+    mild = np.where(np.abs(to_earlier) < np.abs(to_later), to_earlier, to_later)
+    smooth = ndimage.gaussian_filter(mild, (_SMOOTH_PX, _SMOOTH_PX, 0))
+    return np.asarray(np.sqrt((smooth**2).mean(-1)))
+
+
+def without_thin(differences: np.ndarray) -> np.ndarray:
+    """The same without what is thinner than `THIN_PX`."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.grey_opening(differences, (THIN_PX, THIN_PX)))
+
+
+def local_offsets(view: View, shape: tuple[int, int], light: Light, *, doubtful: np.ndarray) -> np.ndarray:
+    """What haze and slopes add to the light from place to place: (rows, columns, 3) float32, a value a cell.
+
+    Args:
+        view: Reads both dates.
+        shape: Height and width in pixels.
+        light: What most pixels share.
+        doubtful: (rows, columns) bool cells that may be changed; their neighbours tell.
+    """
+    from scipy import ndimage
+
+    rows, columns = (-(-length // CELL_PX) for length in shape)
+    usual = np.zeros((rows, columns, 3), np.float32)
+    known = np.zeros((rows, columns), bool)
+    for top, left, height, width in _blocks(shape):
+        before, after, valid = view(top, left, height, width)
+        rest = before - (after * light.gain + light.offset)
+        pads = (0, -height % CELL_PX), (0, -width % CELL_PX)
+        cells = _by_cell(np.pad(rest, (*pads, (0, 0)), mode="edge"))
+        place = (
+            slice(top // CELL_PX, top // CELL_PX + cells.shape[0]),
+            slice(left // CELL_PX, left // CELL_PX + cells.shape[1]),
+        )
+        usual[place] = np.median(cells, axis=2)
+        known[place] = _by_cell(np.pad(valid, pads, mode="edge")[..., None]).all((2, 3))
+    usual = filled(usual, known & ~doubtful)
+    usual = ndimage.median_filter(usual, (_LIGHT_CELLS, _LIGHT_CELLS, 1), mode="nearest")
+    return np.asarray(ndimage.gaussian_filter(usual, (2, 2, 0), mode="nearest"))
+
+
+def _by_cell(values: np.ndarray) -> np.ndarray:
+    """(rows, columns, pixels of a cell, channels) of whole cells' (height, width, channels)."""
+    height, width, channels = values.shape
+    rows, columns = height // CELL_PX, width // CELL_PX
+    cells = values.reshape(rows, CELL_PX, columns, CELL_PX, channels).swapaxes(1, 2)
+    return cells.reshape(rows, columns, CELL_PX**2, channels)
+
+
+def sampled_light(view: View, shape: tuple[int, int]) -> Light:
+    """What most pixels of a pair share, from windows spread over it."""
+    parts = []
+    for before, after, valid in _samples(view, shape):
+        is_known = _coarse(valid[..., None]).ravel() == 1
+        parts.append([_coarse(side).reshape(-1, 3)[is_known] for side in (before, after)])
+    if not any(len(before) for before, _ in parts):
+        return Light(np.ones(3, np.float32), np.zeros(3, np.float32))
+    before, after = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return light_between(before, after)
+
+
+def _coarse(picture: np.ndarray) -> np.ndarray:
+    """Means of 4 x 4 pixels: noise in what a gain is fitted to would pull it down."""
+    rows, columns = (length // _FIT_PX for length in picture.shape[:2])
+    whole = picture[: rows * _FIT_PX, : columns * _FIT_PX]
+    return np.asarray(whole.reshape(rows, _FIT_PX, columns, _FIT_PX, -1).mean((1, 3), dtype=np.float32))
+
+
+def difference_map(view: View, shape: tuple[int, int], *, doubtful: np.ndarray) -> np.ndarray:
+    """Differences of a whole pair, (height, width) uint8.
+
+    `GREY_LEVELS` of a value is the difference; `UNKNOWN` is no data.
+
+    Args:
+        view: Reads both dates.
+        shape: Height and width in pixels.
+        doubtful: (rows, columns) bool cells that may be changed, which light isn't fitted to.
+    """
+    light = sampled_light(view, shape)
+    offsets = local_offsets(view, shape, light, doubtful=doubtful)
+    made = np.zeros(shape, np.uint8)
+    for top, left, height, width in _blocks(shape):
+        up, aside = min(top, _HALO_PX), min(left, _HALO_PX)
+        window = (
+            top - up, left - aside,
+            min(shape[0], top + height + _HALO_PX) - top + up,
+            min(shape[1], left + width + _HALO_PX) - left + aside,
+        )  # fmt: skip
+        before, after, valid = view(*window)
+        values = apart(before, after, light, at_pixels(offsets, window))
+        values[~valid] = 0
+        stored = 1 + np.clip(np.sqrt(without_thin(values)) * _PER_ROOT, 0, 254).astype(np.uint8)
+        stored[~valid] = UNKNOWN
+        inner = stored[up : up + height, aside : aside + width]
+        made[top : top + height, left : left + width] = inner
+    return made
+
+
+def pixel_gate(view: View, shape: tuple[int, int]) -> float:
+    """The difference that only a change exceeds, from perturbations of the earlier date; in grey levels."""
+    kinds: list[list[np.ndarray]] = []
+    for before, _, valid in _samples(view, shape):
+        kinds.append([_perturbed_apart(before, other)[valid] for other in perturbed(before)])
+    pooled = [np.concatenate(kind) for kind in zip(*kinds, strict=True)]
+    return GATE_FACTOR * max((float(np.quantile(kind, GATE_QUANTILE)) for kind in pooled), default=np.inf)
+
+
+def _perturbed_apart(before: np.ndarray, other: np.ndarray) -> np.ndarray:
+    light = light_between(_coarse(before).reshape(-1, 3), _coarse(other).reshape(-1, 3))
+    return without_thin(apart(before, other, light, 0.0))
+
+
+def _samples(view: View, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Windows spread over the pair, those with data at least in half of them."""
+    sides = [min(_SAMPLE_PX, length) for length in shape]
+    # The last ones overlap those before them, so that no edge is left out.
+    tops, lefts = (
+        np.linspace(0, length - side, -(-length // side)).astype(int).tolist()
+        for length, side in zip(shape, sides, strict=True)
+    )
+    places = [(top, left) for top in tops for left in lefts]
+    found = 0
+    for at in np.random.default_rng(0).permutation(len(places))[: 4 * _SAMPLES]:
+        top, left = places[at]
+        before, after, valid = view(top, left, sides[0], sides[1])
+        if valid.mean() >= 0.5:
+            yield before, after, valid
+            found += 1
+            if found == _SAMPLES:
+                return
+
+
+def _blocks(shape: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    for top in range(0, shape[0], BLOCK_PX[0]):
+        for left in range(0, shape[1], BLOCK_PX[1]):
+            yield top, left, min(BLOCK_PX[0], shape[0] - top), min(BLOCK_PX[1], shape[1] - left)

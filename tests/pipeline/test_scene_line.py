@@ -1,0 +1,139 @@
+"""The scene line on made scenes: what each new, late or changed scene makes again, and what comes out."""
+
+import geopandas
+import numpy as np
+import pytest
+from scenes import contents, make_line, renewed, scene_archive, write_scene
+
+from lib.lake import Lake
+from lib.plan import plan_archive
+from lib.search.places import PlaceSearcher
+from lib.stages.making import Work
+
+DAYS = ("20240102", "20240109", "20240116", "20240123", "20240130", "20240206")
+
+
+def cell(day):
+    return {
+        "20240102": "farm__2024-01-01", "20240109": "farm__2024-01-08", "20240116": "farm__2024-01-15",
+        "20240123": "farm__2024-01-22", "20240130": "farm__2024-01-29", "20240206": "farm__2024-02-05",
+    }[day]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Three weeks of a farm; two blocks are built in the third."""
+    folder = tmp_path_factory.mktemp("built")
+    archive = scene_archive(folder / "scenes")
+    for day, count in zip(DAYS[:3], (0, 0, 2), strict=True):
+        write_scene(folder / "scenes", day, built=count)
+    lake = Lake(folder / "lake")
+    return lake, archive, make_line(lake, archive)
+
+
+def test_what_is_built_is_found_in_its_week_with_its_area_and_in_no_other(built):
+    lake, archive, _ = built
+    frame = geopandas.read_parquet(lake.path(Work(lake, archive).place("changes", cell("20240116"))))
+    assert len(frame) == 2
+    # 64 x 64 px of 10 m.
+    assert frame["area_m2"].to_numpy() == pytest.approx([409_600] * 2, rel=0.2)
+    assert set(frame["before_item"]) == {"farm_20240109"}
+    assert not [row for row in contents(lake, archive, "changes") if row["item"] != "farm_20240116"]
+    # Where they were put: 50 and 170 px from the left, 60 from the top.
+    metres = frame.to_crs("EPSG:32633").bounds
+    assert sorted(metres["minx"]) == pytest.approx([500_500, 501_700], abs=40)
+    assert metres["maxy"].to_numpy() == pytest.approx([5_399_400] * 2, abs=40)
+
+
+def test_a_second_run_makes_nothing(built):
+    lake, archive, _ = built
+    again = make_line(lake, archive)
+    assert not {stage for stage in again if renewed(again, stage)}
+    plans = plan_archive(Work(lake, archive))
+    assert not {name for name, plan in plans.items() if plan.due and name != "change_report"}
+
+
+def test_a_place_finds_its_like_and_not_itself(built):
+    lake, archive, _ = built
+    searcher = PlaceSearcher(Work(lake, archive))
+    row = searcher.rows.slice(0, 1).to_pylist()[0]
+    query = searcher.at(row["lon"], row["lat"])
+    hits = searcher.search(query, k=2)
+    assert len({(hit.lon, hit.lat) for hit in hits}) == len(hits) == 2
+    assert (round(row["lon"], 6), round(row["lat"], 6)) not in {(hit.lon, hit.lat) for hit in hits}
+    late = searcher.search(query, k=2, where="acquired > '2024-01-12'")
+    assert {hit.acquired for hit in late} == {"2024-01-16"}
+
+
+def test_a_late_scene_makes_its_cell_and_the_next_change_and_ends_as_in_order(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    for day, count in (("20240102", 0), ("20240116", 1), ("20240123", 1)):
+        write_scene(tmp_path / "scenes", day, built=count)
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    write_scene(tmp_path / "scenes", "20240109", built=0)
+    late = make_line(lake, archive)
+    assert renewed(late, "windows") == renewed(late, "window_embeddings") == {cell("20240109")}
+    assert renewed(late, "changes") == {cell("20240109"), cell("20240116")}
+    in_order = Lake(tmp_path / "in_order")
+    make_line(in_order, archive)
+    for stage in ("windows", "changes"):
+        assert contents(lake, archive, stage) == contents(in_order, archive, stage)
+
+
+def test_with_history_a_late_scene_renews_as_many_changes_as_look_back_on_it(tmp_path):
+    archive = scene_archive(tmp_path / "scenes", history=4)
+    for day in (*DAYS[:1], *DAYS[2:]):
+        write_scene(tmp_path / "scenes", day)
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    write_scene(tmp_path / "scenes", DAYS[1])
+    late = make_line(lake, archive)
+    # The next one had it before; the last two get a fourth earlier date, or another fourth.
+    assert renewed(late, "changes") == {cell(DAYS[1]), cell(DAYS[2]), cell(DAYS[4]), cell(DAYS[5])}
+
+
+def test_what_comes_and_goes_every_week_is_no_change_to_its_history(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    # Fields that are bare every other week; then something is built.
+    for number, day in enumerate(DAYS):
+        write_scene(tmp_path / "scenes", day, built=2 if number == 5 else 0, seed=number % 2)
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    found = {day: 0.0 for day in DAYS}
+    for row in contents(lake, archive, "changes"):
+        found[row["item"].removeprefix("farm_")] += row["area_m2"]
+    assert found["20240109"] > 0  # one date tells nothing of what is usual
+    assert found["20240130"] == 0
+    assert found["20240206"] == pytest.approx(2 * 409_600, rel=0.3)
+
+
+def test_a_scene_with_another_date_in_its_name_moves_to_the_cell_of_that(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    path = write_scene(tmp_path / "scenes", "20240102")
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    path.rename(path.with_name("farm_20240116.tif"))
+    made = make_line(lake, archive)
+    assert renewed(made, "windows") == {cell("20240116")}
+    assert {row["item"] for row in contents(lake, archive, "windows")} == {"farm_20240116"}
+
+
+def test_ground_without_data_on_a_date_is_neither_changed_nor_unchanged(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    write_scene(tmp_path / "scenes", "20240102", nodata=0)
+    path = write_scene(tmp_path / "scenes", "20240109", built=1, nodata=0)
+    import rasterio
+
+    with rasterio.open(path, "r+") as file:
+        pixels = file.read()
+        pixels[:, :, 200:] = 0
+        file.write(pixels)
+    lake = Lake(tmp_path / "lake")
+    made = make_line(lake, archive)
+    scene = made["changes"][cell("20240109")].notes["scenes"][0]
+    assert scene["unjudged_m2"] == pytest.approx(120 * 320 * 100, rel=0.01)
+    assert scene["judged_m2"] == pytest.approx(200 * 320 * 100, rel=0.01)
+    rows = contents(lake, archive, "changes")
+    assert [row["area_m2"] for row in rows] == pytest.approx([409_600], rel=0.2)
+    assert np.all([row["lon"] < 15.03 for row in rows])

@@ -1,0 +1,132 @@
+"""Outlines: features find, pixels draw; with made cells, so that each of the two is seen by itself."""
+
+import io
+
+import numpy as np
+import pytest
+from factories import ground
+from PIL import Image
+from scipy import ndimage
+
+from lib.tasks import pixel_difference
+from lib.tasks.change_dates import Dates, Picture
+from lib.tasks.outline import CHANGED, UNCHANGED, UNJUDGED, outline
+from lib.tasks.pixel_difference import GREY_LEVELS, UNKNOWN, difference_map, light_between
+
+SIZE = 320, 400
+CELLS = 20, 25
+QUIET, LOUD, GATE = 0.2, 1.0, 0.5
+
+
+@pytest.fixture(scope="module")
+def land() -> np.ndarray:
+    return ground(SIZE, seed=4)
+
+
+def view_of(before: np.ndarray, after: np.ndarray, valid: np.ndarray | None = None):
+    view = Dates(Picture(before, SIZE), Picture(after, SIZE), Picture(before, SIZE).scaling()).view
+    if valid is None:
+        return view
+
+    def read(top, left, height, width):
+        one, other, known = view(top, left, height, width)
+        return one, other, known & valid[top : top + height, left : left + width]
+
+    return read
+
+
+def states_of(before, after, cells, valid=None) -> np.ndarray:
+    return outline(cells, GATE, view_of(before, after, valid), SIZE).states
+
+
+def quiet_cells() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0.8, 1.2, CELLS).astype(np.float32) * QUIET
+
+
+def jpeg(pixels: np.ndarray) -> np.ndarray:
+    held = io.BytesIO()
+    Image.fromarray(pixels).save(held, "JPEG", quality=85)
+    return np.asarray(Image.open(held))
+
+
+def iou(states: np.ndarray, truth: np.ndarray) -> float:
+    found = states == CHANGED
+    return float((found & truth).sum() / (found | truth).sum())
+
+
+def test_a_flat_interior_that_features_do_not_see_is_grown_from_the_rim_that_they_do(land):
+    after, truth, cells = land.copy(), np.zeros(SIZE, bool), quiet_cells()
+    after[80:240, 100:300] = (190, 180, 170)
+    truth[80:240, 100:300] = True
+    cells[5:15, 6:8] = LOUD  # the left edge only
+    assert iou(states_of(land, jpeg(after), cells), truth) > 0.95
+
+
+@pytest.mark.parametrize("colour", [(230, 220, 215), (25, 30, 35)])
+def test_a_small_block_that_features_miss_is_found_where_the_rest_is_quiet(land, colour):
+    after, truth = land.copy(), np.zeros(SIZE, bool)
+    after[150:170, 204:226] = colour
+    truth[150:170, 204:226] = True
+    assert iou(states_of(land, jpeg(after), quiet_cells()), truth) > 0.7
+
+
+def test_haze_that_varies_and_a_shift_of_a_fraction_are_no_change(land):
+    thick = ndimage.gaussian_filter(np.random.default_rng(1).random(SIZE), 60)
+    thick = 0.3 * (thick - thick.min()) / np.ptp(thick)
+    hazy = land * (1 - thick[..., None]) + 215 * thick[..., None]
+    moved = ndimage.shift(land.astype(float), (0.4, -0.4, 0), order=1, mode="nearest")
+    for after in (hazy, moved):
+        assert not (states_of(land, after.astype(np.uint8), quiet_cells()) == CHANGED).any()
+
+
+def test_in_another_season_pixels_add_nothing_and_features_stand_as_they_are(land):
+    rng = np.random.default_rng(3)
+    season = ndimage.zoom(rng.normal(0, 60, (*CELLS, 3)), (16, 16, 1), order=1)
+    after = np.clip(land + season + rng.normal(0, 15, land.shape), 0, 255).astype(np.uint8)
+    cells = quiet_cells()
+    cells[6:10, 6:10] = LOUD
+    found = states_of(land, after, cells) == CHANGED
+    as_features_see_it = np.zeros(SIZE, bool)
+    as_features_see_it[96:160, 96:160] = True
+    assert iou(np.where(found, CHANGED, UNCHANGED), as_features_see_it) > 0.9
+    assert not found[:88].any() and not found[168:].any()
+
+
+def test_small_holes_are_filled_and_neither_nodata_nor_an_island_in_it_is_a_hole(land):
+    after, valid, cells = land.copy(), np.ones(SIZE, bool), quiet_cells()
+    after[80:240, 100:300] = (200, 60, 50)
+    after[120:125, 150:155] = land[120:125, 150:155]
+    valid[180:186, 200:206] = False
+    valid[280:310, 20:90] = False
+    valid[290:294, 40:44] = True
+    cells[5:15, 6:19] = LOUD
+    states = states_of(land, after, cells, valid)
+    assert (states[120:125, 150:155] == CHANGED).all()
+    assert (states[~valid] == UNJUDGED).all() and (states[valid] != UNJUDGED).all()
+    assert (states[290:294, 40:44] == UNCHANGED).all()
+
+
+def test_nothing_known_is_nothing_judged(land):
+    states = states_of(land, land, np.full(CELLS, np.nan), np.zeros(SIZE, bool))
+    assert (states == UNJUDGED).all()
+
+
+def test_light_is_what_most_pixels_share_though_a_third_of_them_changed():
+    rng = np.random.default_rng(0)
+    after = rng.uniform(20, 200, (3000, 3))
+    before = after * [1.2, 0.9, 1.0] + [5, -8, 20] + rng.normal(0, 1, after.shape)
+    before[:1000] = rng.uniform(0, 255, (1000, 3))
+    light = light_between(before, after)
+    np.testing.assert_allclose(light.gain, [1.2, 0.9, 1.0], atol=0.02)
+    np.testing.assert_allclose(light.offset, [5, -8, 20], atol=2)
+
+
+def test_differences_are_the_same_however_they_are_read_and_0_where_only_the_light_changed(land, monkeypatch):
+    after = np.clip(land * 0.8 + 25, 0, 255).astype(np.uint8)
+    after[80:140, 100:190] = 240
+    doubtful = np.zeros(CELLS, bool)
+    whole = difference_map(view_of(land, after), SIZE, doubtful=doubtful)
+    monkeypatch.setattr(pixel_difference, "BLOCK_PX", (64, 112))
+    np.testing.assert_array_equal(difference_map(view_of(land, after), SIZE, doubtful=doubtful), whole)
+    assert GREY_LEVELS[whole[200:]].max() < 2 and GREY_LEVELS[whole[90:130, 110:180]].min() > 60
+    assert (whole != UNKNOWN).all()
