@@ -27,6 +27,7 @@ from lib.sections import (
     Section,
     SummaryConfig,
 )
+from lib.stac_config import StacConfig
 
 Kind = Literal["video", "scene", "pair", "image"]
 KINDS: tuple[Kind, ...] = ("video", "scene", "pair", "image")
@@ -48,6 +49,9 @@ class Archive(Section):
         default=None, description="folder of the sources; left out when a dataset is downloaded"
     )
     dataset: str | None = Field(default=None, description="a public dataset of lib/datasets")
+    stac: StacConfig | None = Field(
+        default=None, description="a STAC API or catalogue of scenes, in place of a folder"
+    )
     mirror: str | None = Field(default=None, description="address that replaces the dataset's own")
     acknowledge_licence: bool = Field(
         default=False, description="the dataset's licence was read and agreed to"

@@ -12,6 +12,7 @@ from lib.catalog import KINDS, SCENE_SIZE_PX, Archive, add_archive, check_free, 
 from lib.errors import CatalogError, UnreadableMediaError, UsageError
 from lib.sections import EmbeddingConfig, FramesConfig, ScenesConfig
 from lib.settings import read_settings
+from lib.stac_config import StacConfig
 from lib.stages.line import LINES
 
 # Files that are looked into for the first day of an archive.
@@ -25,13 +26,27 @@ class Asked:
 
     name: str
     kind: str
-    root: Path | None = None
+    root: str | None = None
     dataset: str | None = None
     backbone: str | None = None
     per_second: float = 1.0
     pattern: str = ""
     period: str = "week"
     start: str | None = None
+    collections: tuple[str, ...] = ()
+    bbox: str | None = None
+    datetime: str | None = None
+    assets: tuple[str, ...] = ()
+
+    @property
+    def is_stac(self) -> bool:
+        """Whether the source is a STAC API or catalogue."""
+        return self.root is not None and ("://" in self.root or self.root.lower().endswith(".json"))
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the sources."""
+        return None if self.root is None or self.is_stac else Path(self.root).expanduser().absolute()
 
 
 def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Archive, Path]:
@@ -58,7 +73,7 @@ def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Arch
     entry = Archive(
         name=asked.name,
         kind=asked.kind,  # type: ignore[arg-type]
-        root=str(asked.root.expanduser().absolute()) if asked.root else None,
+        root=str(asked.folder) if asked.folder else None,
         dataset=asked.dataset,
         embedding=EmbeddingConfig(backbone=backbone, size_px=size_px),
         **sections,
@@ -76,7 +91,9 @@ def _check_source(asked: Asked) -> None:
     noun = _NOUNS[asked.kind]
     if asked.root is None and asked.dataset is None:
         raise UsageError(f"give a folder with the {noun}, or --dataset NAME.")
-    if asked.root is not None and not asked.root.expanduser().is_dir():
+    if asked.is_stac and asked.kind != "scene":
+        raise UsageError(f"{asked.root} is no folder; STAC catalogues are sources of scenes.")
+    if asked.folder is not None and not asked.folder.is_dir():
         raise CatalogError(f"{asked.root} is no folder. Give the folder that holds the {noun}.")
     if asked.dataset is not None:
         from lib.datasets import dataset
@@ -97,19 +114,40 @@ def _sections(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
 
         check_pattern(asked.pattern)
         told = {"pattern": asked.pattern, "period": asked.period}
-        start = asked.start or (_first_day(asked, say) if asked.root else None)
-        return {"scenes": ScenesConfig(**told, **({"start": start} if start else {}))}  # type: ignore[arg-type]
+        start = asked.start or _first_day(asked, say)
+        made: dict[str, Any] = {"scenes": ScenesConfig(**told, **({"start": start} if start else {}))}  # type: ignore[arg-type]
+        if asked.is_stac:
+            option = f"{asked.root}"
+            made["stac"] = _stac(asked)
+        return made
     except ValidationError as error:
         raise UsageError(f"{option}; {in_words(error.errors()[0])}.") from error
 
 
-def _first_day(asked: Asked, say: Callable[[str], None]) -> str | None:
-    """New Year's Day of the earliest year that the files at hand tell."""
-    from lib.media.scene_facts import probe_scene
+def _stac(asked: Asked) -> StacConfig:
+    href = asked.root or ""
+    if "://" not in href:
+        path = Path(href).expanduser().absolute()
+        if not path.is_file():
+            raise CatalogError(f"{path} is no file. Give a catalog.json, collection.json or item.json.")
+        href = str(path)
+    bbox: Any = asked.bbox.split(",") if asked.bbox else None
+    return StacConfig(
+        href=href, collections=asked.collections, bbox=bbox, datetime=asked.datetime, assets=asked.assets
+    )
 
+
+def _first_day(asked: Asked, say: Callable[[str], None]) -> str | None:
+    """New Year's Day of the earliest year that files tell, or that is asked of a catalogue."""
+    if asked.is_stac:
+        from_day = (asked.datetime or "").partition("/")[0][:4]
+        return f"{from_day}-01-01" if from_day.isdigit() else None
+    if asked.folder is None:
+        return None
+    from lib.media.scene_facts import probe_scene
     from lib.stages.scan import SCENES, scan
 
-    root = asked.root.expanduser() if asked.root else Path()
+    root = asked.folder
     days: list[date] = []
     faults: list[str] = []
     for seen in scan(root, SCENES):

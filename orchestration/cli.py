@@ -8,7 +8,6 @@ import sys
 import warnings
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -90,7 +89,10 @@ def archives(as_json: JsonOption = False) -> None:
 def add(
     name: Annotated[str, typer.Argument(help="What to call it: [a-z][a-z0-9_]*.")],
     kind: Annotated[str, typer.Argument(help="video or scene (pair and image come later).")],
-    root: Annotated[Path | None, typer.Argument(help="Folder of the sources.")] = None,
+    root: Annotated[
+        str | None,
+        typer.Argument(help="Folder of the sources. Scenes: a STAC API's address or a catalog.json, too."),
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="A public dataset instead of a folder, such as ucf101.")
     ] = None,
@@ -108,13 +110,22 @@ def add(
         str | None,
         typer.Option(help="Scenes: first day of the periods; left out, by the files that are there."),
     ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="STAC: a collection; may be given several times.")
+    ] = None,
+    bbox: Annotated[str | None, typer.Option(help="STAC: west,south,east,north in degrees.")] = None,
+    datetime: Annotated[str | None, typer.Option(help="STAC: a span of time, 2024-01-01/...")] = None,
+    asset: Annotated[
+        list[str] | None, typer.Option(help="STAC: the asset to take; several: the first that an item has.")
+    ] = None,
 ) -> None:
     """Add an archive to the catalog, with the defaults that were chosen for it written into its entry."""
     from orchestration.adding import Asked, add_archive_entry
 
     asked = Asked(
         name, kind, root, dataset=dataset, backbone=backbone, per_second=per_second, pattern=pattern,
-        period=period, start=start,
+        period=period, start=start, collections=tuple(collection or ()), bbox=bbox, datetime=datetime,
+        assets=tuple(asset or ()),
     )  # fmt: skip
     entry, path = add_archive_entry(asked, say=say)
     say(f"added {entry.name!r} to {path}. Next: dinolake run {entry.name}")

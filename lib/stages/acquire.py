@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.catalog import Archive
 from lib.lake import Lake
-from lib.stages.sources import register, root_of
+from lib.stages.sources import note_not_fetched, register, root_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,12 @@ def acquire(
             root=Path(archive.root).expanduser() if archive.root else None,
             acknowledged=archive.acknowledge_licence, progress=_Steps(say),
         )  # fmt: skip
+    if archive.stac is not None:
+        from lib.stac import fetch_scenes
+
+        root = root_of(archive, lake)
+        scenes = fetch_scenes(archive.stac, root, progress=_Steps(say))
+        note_not_fetched(root, {f"{scene.id}.tif": scene.reason for scene in scenes if scene.reason})
     found = register(archive, lake, accept_empty=accept_empty)
     standing = [item for item in lake.ledger.items(archive.name) if not item.removed]
     return Acquired(

@@ -98,5 +98,14 @@ def _pictures(work: Work, notes: dict[str, Any]) -> list[Picture]:
         scene, *_ = mosaic(work, shards[item], item)
         wide = np.repeat(np.repeat(coloured, 16, 0), 16, 1)
         png = png_bytes(contact_sheet([scene, wide], [item, "classes"], columns=2, tile_px=480))
-        shown.append(Picture(png, f"{tile}: {', '.join(notes['names'])}.", f"{item} and its map of classes"))
-    return shown
+        shown.append(Picture(png, f"{tile}, {item}.", f"{item} and its map of classes"))
+    return [*shown, _legend(notes["names"])] if shown else []
+
+
+def _legend(names: list[str]) -> Picture:
+    from lib.media.class_maps import colours_for
+    from lib.media.image import contact_sheet, png_bytes
+
+    patches = [np.full((40, 160, 3), colour, np.uint8) for colour in colours_for(len(names))]
+    png = png_bytes(contact_sheet(patches, names, columns=min(6, len(names)), tile_px=120))
+    return Picture(png, "The classes.", f"colours of {', '.join(names)}")

@@ -93,10 +93,7 @@ def mosaic(
     if like is not None:
         (top, left), shape, scale = like
     else:
-        top, left = (min((row[name] for row in rows), default=0) for name in ("row", "column"))
-        bottom, right = (
-            max((row[name] for row in rows), default=0) + STRIDE_PX for name in ("row", "column")
-        )
+        top, left, bottom, right = _reach(work, shard, item, rows)
         scale = min(1.0, _MOSAIC_PX / max(bottom - top, right - left, 1))
         shape = round((bottom - top) * scale), round((right - left) * scale), 3
     made = np.full(shape, 127, np.uint8)
@@ -111,3 +108,20 @@ def mosaic(
         place = made[down, along]
         place[:] = cell[max(0, -first[0]) :, max(0, -first[1]) :][: place.shape[0], : place.shape[1]]
     return made, (top, left), scale
+
+
+def _reach(work: Work, shard: str, item: str, rows: list[dict[str, Any]]) -> tuple[int, int, int, int]:
+    """First and last row and column of a scene on the lattice: the last windows reach beyond it."""
+    from shapely import from_wkb, get_coordinates
+
+    top, left = (min((row[name] for row in rows), default=0) for name in ("row", "column"))
+    bottom, right = (max((row[name] for row in rows), default=0) + STRIDE_PX for name in ("row", "column"))
+    table = work.rows("items", shard, ["item", "footprint"])
+    outline = table.filter(pc.equal(table.column("item"), item)).column("footprint")
+    tile = read_tile(work, tile_of(shard))
+    if tile is None or not len(outline):
+        return top, left, bottom, right
+    lons, lats = get_coordinates(from_wkb(outline[0].as_py())).T
+    downs, alongs = tile.lattice.pixels(lons, lats)
+    last = min(bottom, round(float(downs.max()))), min(right, round(float(alongs.max())))
+    return top, left, max(last[0], top + 1), max(last[1], left + 1)

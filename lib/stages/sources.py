@@ -16,13 +16,14 @@ from filelock import FileLock
 from lib.catalog import Archive
 from lib.datasets import SourceItem, dataset
 from lib.errors import CatalogError
-from lib.lake import Lake
+from lib.lake import Lake, write_whole
 from lib.ledger import LedgerItem
 from lib.stages.placing import placer_of
 from lib.stages.scan import SOUGHT, Seen, content_hash, scan
 
 # Stands for the content hash of a file that a plan saw and didn't read.
 UNREAD = "unread"
+_NOT_FETCHED = "not_fetched.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def root_of(archive: Archive, lake: Lake) -> Path:
     """
     if archive.root is not None:
         return Path(archive.root).expanduser().absolute()
-    if archive.dataset is None:
+    if archive.dataset is None and archive.stac is None:
         raise CatalogError(
             f"the catalog entry [archives.{archive.name}] has no `root`, nor a `dataset` to download: "
             'give it the folder of its files, root = "/path/to/them".'
@@ -109,7 +110,22 @@ def _seen(
             f"{root} is empty, but {len(known)} files were known there. Mount it; "
             f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
         )
+    if archive.stac is not None:
+        seen |= {path: Seen(path, 0, 0, reason) for path, reason in _not_fetched(root).items()}
     return seen
+
+
+def note_not_fetched(root: Path, reasons: Mapping[str, str]) -> None:
+    """Keep what couldn't be fetched from a catalogue, and why: rows of the archive's items."""
+    write_whole(root.parent / "_downloads" / root.name / _NOT_FETCHED, json.dumps(reasons))
+
+
+def _not_fetched(root: Path) -> dict[str, str]:
+    try:
+        told = (root.parent / "_downloads" / root.name / _NOT_FETCHED).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    return dict(json.loads(told))
 
 
 def _labels(archive: Archive, root: Path) -> Mapping[str, SourceItem]:

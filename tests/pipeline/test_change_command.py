@@ -76,8 +76,8 @@ def test_a_scene_shifted_as_a_whole_gives_the_planted_outlines_and_no_others(tmp
 def test_a_flooded_strip_and_a_hut_are_outlined_to_the_pixel(tmp_path, land):
     after, rng = land.copy(), np.random.default_rng(2)
     water, hut = (slice(180, 220), slice(0, 400)), (slice(60, 84), slice(300, 322))
-    after[water] = np.clip([35, 55, 65] + rng.normal(0, 4, (40, 400, 1)), 0, 255)
-    after[hut] = np.clip([210, 205, 200] + rng.normal(0, 8, (24, 22, 1)), 0, 255)
+    after[water] = np.clip(np.array([35, 55, 65]) + rng.normal(0, 4, (40, 400, 1)), 0, 255)
+    after[hut] = np.clip(np.array([210, 205, 200]) + rng.normal(0, 8, (24, 22, 1)), 0, 255)
     summary = run(tmp_path, land, after)
     frame = geopandas.read_parquet(tmp_path / "out" / "change.parquet")
     assert summary["polygons"] == 2

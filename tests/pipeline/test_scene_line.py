@@ -100,7 +100,7 @@ def test_what_comes_and_goes_every_week_is_no_change_to_its_history(tmp_path):
         write_scene(tmp_path / "scenes", day, built=2 if number == 5 else 0, seed=number % 2)
     lake = Lake(tmp_path / "lake")
     make_line(lake, archive)
-    found = {day: 0.0 for day in DAYS}
+    found = dict.fromkeys(DAYS, 0.0)
     for row in contents(lake, archive, "changes"):
         found[row["item"].removeprefix("farm_")] += row["area_m2"]
     assert found["20240109"] > 0  # one date tells nothing of what is usual
