@@ -31,7 +31,13 @@ class MadeChange:
 
 
 def change_files(
-    before: Path, after: Path, out: Path, *, backbone: str | None, say: Callable[[str], None]
+    before: Path,
+    after: Path,
+    out: Path,
+    *,
+    backbone: str | None,
+    buildings: Path | None = None,
+    say: Callable[[str], None],
 ) -> MadeChange:
     """Hold two files against each other and write what changed into a folder.
 
@@ -39,27 +45,34 @@ def change_files(
         UsageError: The output would overwrite an input, or can't be written there.
         QueryError: One can't be read, or they show no common ground.
     """
-    for path in (before, after):
+    for path in filter(None, (before, after, buildings)):
         if not path.is_file():
             raise UsageError(f"{shown(path)} is no file.")
         if not is_utf8(path):
             raise UsageError(f"{shown(path)}: its name is no valid UTF-8; rename it.")
     require_folder(out, f"-o {out}")
-    for name in FILES:
-        require_output(out / name, "-o", inputs=[before, after])
+    from orchestration import damaging
+
+    files = FILES + damaging.FILES if buildings else FILES
+    for name in files:
+        require_output(out / name, "-o", inputs=[before, after, *filter(None, [buildings])])
+    footprints = damaging.read_buildings(buildings) if buildings else None
     from lib.embedding.backbones import choose_default
     from lib.embedding.embed import Embedder
+    from lib.media.lattice import WINDOW_PX
     from lib.tasks.change_pair import find_changes
-    from lib.tasks.change_windows import POOLING, SIDE_PX
+    from lib.tasks.window_views import POOLING
 
     if backbone is None:
         backbone, notes = choose_default()
         for note in notes:
             say(note)
-    embedder = Embedder(backbone, size_px=SIDE_PX, pooling=POOLING)
+    embedder = Embedder(backbone, size_px=WINDOW_PX, pooling=POOLING)
     changes = find_changes(before, after, embedder)
     out.mkdir(parents=True, exist_ok=True)
     summary = _write(changes, out)
+    if footprints is not None:
+        summary["buildings"] = damaging.write_damage(changes, footprints, out)
     summary |= {
         "before": str(before), "after": str(after), "dates": list(changes.dates),
         "backbone": embedder.backbone.name, "contract": embedder.contract.id, "forwards": changes.forwards,
@@ -67,7 +80,7 @@ def change_files(
         "threshold": round(changes.threshold, 4),
     }  # fmt: skip
     write_whole(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False))
-    return MadeChange(tuple(out / name for name in FILES), summary)
+    return MadeChange(tuple(out / name for name in files), summary)
 
 
 def _write(changes: "Changes", out: Path) -> dict[str, Any]:

@@ -102,13 +102,16 @@ def change(
     before: Annotated[Path, typer.Argument(help="The earlier picture: a GeoTIFF, or any picture.")],
     after: Annotated[Path, typer.Argument(help="The later one; warped onto the earlier's grid if need be.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The folder to write to.")],
+    buildings: Annotated[
+        Path | None, typer.Option(help="A vector file of footprints: a change score and class for each.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="A backbone spec.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find what changed between two pictures of one place: a map, polygons with areas, a picture."""
     from orchestration.changing import change_files
 
-    made = change_files(before, after, out, backbone=backbone, say=say)
+    made = change_files(before, after, out, backbone=backbone, buildings=buildings, say=say)
     if as_json:
         print_json(made.summary)
         return

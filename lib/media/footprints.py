@@ -1,10 +1,16 @@
 """Footprints of buildings on a grid's pixels. Imports rasterio and geopandas, as `geofiles` does."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 from rasterio import features
 
 from lib.errors import QueryError
 from lib.media.raster import Grid
+
+if TYPE_CHECKING:
+    import geopandas
 
 
 def footprints_on(geometries: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -41,3 +47,10 @@ def footprints_on(geometries: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.nd
         return np.zeros(size, np.int32), areas_m2
     labels = features.rasterize(drawn, size, transform=grid.transform, all_touched=True, dtype="int32")
     return np.asarray(labels), areas_m2
+
+
+def framed(geometries: np.ndarray, columns: Mapping[str, np.ndarray]) -> "geopandas.GeoDataFrame":
+    """(n,) shapely geometries in EPSG:4326 with (n,) values each, as a table that `geofiles` writes."""
+    import geopandas
+
+    return geopandas.GeoDataFrame(dict(columns), geometry=list(geometries), crs="EPSG:4326")

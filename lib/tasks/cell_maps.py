@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lib.tasks.change_windows import CELL_PX
+from lib.tasks.window_views import CELL_PX
 
 
 def filled(cells: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 
 from lib.embedding.embed import Embedder
 from lib.errors import QueryError, UnreadableMediaError
+from lib.media.lattice import WINDOW_PX
 from lib.media.raster import Grid
 from lib.tasks.cell_maps import at_pixels, filled
 from lib.tasks.change import as_score
 from lib.tasks.change_dates import Dates, open_dates
-from lib.tasks.change_windows import SIDE_PX, Reader, distances
+from lib.tasks.change_windows import Reader, distances
 from lib.tasks.coregister import Shift, shift_between
 from lib.tasks.outline import CHANGED, UNJUDGED, outline
 
@@ -98,9 +99,9 @@ def _reader(dates: Dates) -> Reader:
     height, width = dates.shape
 
     def read(top: int, left: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = max(0, top), min(height, top + SIDE_PX)
-        columns = max(0, left), min(width, left + SIDE_PX)
-        pads = (rows[0] - top, top + SIDE_PX - rows[1]), (columns[0] - left, left + SIDE_PX - columns[1])
+        rows = max(0, top), min(height, top + WINDOW_PX)
+        columns = max(0, left), min(width, left + WINDOW_PX)
+        pads = (rows[0] - top, top + WINDOW_PX - rows[1]), (columns[0] - left, left + WINDOW_PX - columns[1])
         before, after, valid = dates.view(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
         pictures = [np.pad(picture, (*pads, (0, 0)), mode="edge") for picture in (before, after)]
         return pictures[0], pictures[1], np.pad(valid, pads, mode="edge")

@@ -21,8 +21,9 @@ ALONE, CONFIRMED, BELONGING = 16.0, 12.0, 6.0
 _BELONGING_GATE = 0.5
 # What is weaker than this share of the strongest pixel near it is its smeared edge.
 _EDGE, _EDGE_PX = 0.4, 7
-# Fewer pixels that tell by themselves are chance.
-_ALONE_PX = 16
+# Fewer pixels that tell by themselves are chance; and what fades out all around is air, haze or a thin cloud,
+# which features must confirm: of a change's rim, a share is sharp.
+_ALONE_PX, _HARD = 16, 0.25
 _CLOSING_PX = 7
 # A region of features is left as it is where pixels draw less of it than this.
 _DRAWN = 0.25
@@ -95,11 +96,13 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
         {
             "alone": lambda top, bottom: above(alone, top, bottom),
             "confirmed": lambda top, bottom: above(confirmed, top, bottom),
+            "rim": lambda top, bottom: _rim(differences, belonging, top, bottom)[0],
+            "hard_rim": lambda top, bottom: _rim(differences, belonging, top, bottom)[1],
             "features": lambda top, bottom: at_pixels(cells, (top, 0, bottom - top, width)) > threshold,
         },
     )
     sums = regions.sums
-    is_kept = sums["alone"] >= _ALONE_PX
+    is_kept = (sums["alone"] >= _ALONE_PX) & (sums["hard_rim"] > _HARD * sums["rim"])
     is_kept |= (sums["confirmed"] > 0) & (sums["features"] > 0)
     is_kept[0] = False
     made = np.zeros((height, width), bool)
@@ -107,6 +110,22 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
         made[top : top + len(numbers)] = is_kept[numbers]
     _cut_edges(made, differences)
     return _closed(made)
+
+
+def _rim(differences: np.ndarray, level: float, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels above a level beside ones that aren't, and those of them that are at a change's sharp edge."""
+    from scipy import ndimage
+
+    half = _EDGE_PX // 2
+    start, stop = max(0, top - half), min(len(differences), bottom + half)
+    near = differences[start:stop]
+    above = GREY_LEVELS[near] > level
+    rim = above & ~ndimage.binary_erosion(above, border_value=1)
+    weakest, strongest = (
+        GREY_LEVELS[kind(near, _EDGE_PX)] for kind in (ndimage.minimum_filter, ndimage.maximum_filter)
+    )
+    hard = rim & (weakest < _EDGE * strongest)
+    return rim[top - start :][: bottom - top], hard[top - start :][: bottom - top]
 
 
 def _cut_edges(mask: np.ndarray, differences: np.ndarray) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 
 from lib.tasks.cell_maps import at_pixels, filled
 from lib.tasks.change import GATE_FACTOR, GATE_QUANTILE, perturbed
-from lib.tasks.change_windows import CELL_PX
 from lib.tasks.coregister import View
+from lib.tasks.window_views import CELL_PX
 
 # Height and width of what is read at a time.
 BLOCK_PX = 512, 2048
@@ -24,6 +24,7 @@ _SMOOTH_PX = 0.8
 _FITTED_SHARE, _FIT_STEPS, _FIT_PX = 0.6, 12, 4
 # Haze varies over hundreds of pixels; changes wider than half of this are known by their features.
 _LIGHT_CELLS = 15
+_SAME_LIGHT = 1.5  # grey levels
 _SAMPLES, _SAMPLE_PX = 16, 256
 # Differences rest as bytes: the square root, so that small ones keep their steps. 0 is no data.
 _PER_ROOT = 254 / np.sqrt(255.0)
@@ -118,6 +119,10 @@ def local_offsets(view: View, shape: tuple[int, int], light: Light, *, doubtful:
         )
         usual[place] = np.median(cells, axis=2)
         known[place] = _by_cell(np.pad(valid, pads, mode="edge")[..., None]).all((2, 3))
+    # Where the light is the same, a change as wide as a lake would be taken for light.
+    told = np.abs(usual[known & ~doubtful])
+    if told.size and np.median(told.max(-1)) <= _SAME_LIGHT:
+        return np.zeros_like(usual)
     usual = filled(usual, known & ~doubtful)
     usual = ndimage.median_filter(usual, (_LIGHT_CELLS, _LIGHT_CELLS, 1), mode="nearest")
     return np.asarray(ndimage.gaussian_filter(usual, (2, 2, 0), mode="nearest"))

@@ -190,10 +190,11 @@ def test_labelled_pairs_are_ranked_as_well_as_promised(real_data, pairs, goal):
     from sklearn.metrics import roc_auc_score
 
     from lib.embedding.embed import Embedder
+    from lib.media.lattice import WINDOW_PX
     from lib.tasks.change_pair import find_changes
-    from lib.tasks.change_windows import POOLING, SIDE_PX
+    from lib.tasks.window_views import POOLING
 
-    embedder = Embedder("efficientnet_lite0", size_px=SIDE_PX, pooling=POOLING)
+    embedder = Embedder("efficientnet_lite0", size_px=WINDOW_PX, pooling=POOLING)
     scores, labels = [], []
     for before in sorted((real_data / "change" / pairs / "A").iterdir()):
         after, label = (real_data / "change" / pairs / side / before.name for side in ("B", "label"))

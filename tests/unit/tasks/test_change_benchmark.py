@@ -10,6 +10,7 @@ from PIL import Image
 
 from lib.embedding.embed import Embedder, Vectors
 from lib.errors import DatasetError
+from lib.media.lattice import WINDOW_PX
 from lib.tasks.change_benchmark import (
     Benchmark,
     LabelledPair,
@@ -19,7 +20,7 @@ from lib.tasks.change_benchmark import (
     raw_difference,
     window_distance,
 )
-from lib.tasks.change_windows import POOLING, SIDE_PX
+from lib.tasks.window_views import POOLING
 
 ROOF = slice(40, 104), slice(60, 124)
 
@@ -56,7 +57,7 @@ def make_pair(folder: Path, *, seed: int, value: int = 255, lost_rows: int = 0) 
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return Embedder("efficientnet_lite0", size_px=SIDE_PX, pooling=POOLING)
+    return Embedder("efficientnet_lite0", size_px=WINDOW_PX, pooling=POOLING)
 
 
 @pytest.fixture(scope="module")
