@@ -34,10 +34,12 @@ class Effort:
     search_repeats: int
     cold_repeats: int
     memory_repeats: int
+    scene_px: int
+    scene_repeats: int
 
 
-FULL = Effort(60.0, 7, 32, 7, ((1392, "CLS 1280 + patch 112"), (768, "384 + 384")), 200, 9, 5, 3)
-QUICK = Effort(30.0, 3, 16, 3, ((768, "384 + 384"),), 100, 5, 2, 1)
+FULL = Effort(60.0, 7, 32, 7, ((1392, "CLS 1280 + patch 112"), (768, "384 + 384")), 200, 9, 5, 3, 2048, 2)
+QUICK = Effort(30.0, 3, 16, 3, ((768, "384 + 384"),), 100, 5, 2, 1, 1024, 1)
 
 
 def _embedding(effort: Effort, folder: Path) -> Sequence[Figure]:
@@ -77,11 +79,24 @@ def _memory(effort: Effort, folder: Path) -> Sequence[Figure]:
     return [measure_memory(folder / "memory", repeats=effort.memory_repeats)]
 
 
+def _scenes(effort: Effort, folder: Path) -> Sequence[Figure]:
+    from bench.scenes import measure_scenes
+
+    figures: list[Figure] = []
+    for name, spec in (("ViT-S/16 of random weights", VIT_S), (DEFAULT, DEFAULT)):
+        place = folder / f"scenes_{len(figures)}"
+        figures += measure_scenes(
+            place, spec, name=name, side_px=effort.scene_px, repeats=effort.scene_repeats
+        )
+    return figures
+
+
 PARTS: dict[str, Callable[[Effort, Path], Sequence[Figure]]] = {
     "embedding": _embedding,
     "search": _search,
     "cold search": _cold_search,
     "memory": _memory,
+    "scenes": _scenes,
 }
 
 

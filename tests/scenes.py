@@ -12,6 +12,7 @@ from lib.lake import Facts, Lake
 from lib.sections import ChangeConfig, EmbeddingConfig, ScenesConfig
 from lib.stages.centring import make_centring
 from lib.stages.changes import make_changes
+from lib.stages.land_cover import make_land_cover
 from lib.stages.making import Work
 from lib.stages.scene_index import make_scene_index
 from lib.stages.scene_items import make_scene_items
@@ -62,6 +63,7 @@ def make_line(lake: Lake, archive: Archive) -> dict[str, dict[str, Facts]]:
     made["centring"] = {"all": make_centring(Work(lake, archive))}
     each("changes", make_changes)
     made["scene_index"] = {"all": make_scene_index(Work(lake, archive))}
+    made["land_cover"] = {"all": make_land_cover(Work(lake, archive))}
     return made
 
 

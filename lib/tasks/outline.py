@@ -13,6 +13,8 @@ from lib.tasks.regions import STRIP_PX, Regions
 UNCHANGED, CHANGED, UNJUDGED = 0, 1, 255
 # Regions of fewer pixels are specks, and so are holes in them.
 LEAST_PX = 64
+# Grey levels, a twentieth of the range: what differs by less is never told by pixels alone.
+_SEEN = 12.0
 # How many times the scene's usual difference a pixel's must be, to tell by itself that there is a change; to
 # confirm what features found; to belong to what is confirmed. Between dates of one light and season the usual
 # is 1 of 255 grey levels, between seasons 6 to 19: there the most that is seen anywhere is 16 times that.
@@ -23,7 +25,7 @@ _BELONGING_GATE = 0.5
 _EDGE, _EDGE_PX = 0.4, 7
 # Fewer pixels that tell by themselves are chance; and what fades out all around is air, haze or a thin cloud,
 # which features must confirm: of a change's rim, a share is sharp.
-_ALONE_PX, _HARD = 16, 0.25
+_ALONE_PX, _HARD = 16, 0.5
 _CLOSING_PX = 7
 # A region of features is left as it is where pixels draw less of it than this.
 _DRAWN = 0.25
@@ -84,7 +86,7 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
     counts = np.sum([np.bincount(row, minlength=256) for row in differences], axis=0)
     counts[UNKNOWN] = 0
     usual = grey[int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))]
-    alone, confirmed = max(gate, ALONE * usual), max(gate, CONFIRMED * usual)
+    alone, confirmed = max(gate, ALONE * usual, _SEEN), max(gate, CONFIRMED * usual)
     belonging = max(_BELONGING_GATE * gate, BELONGING * usual)
 
     def above(level: float, top: int, bottom: int) -> np.ndarray:
