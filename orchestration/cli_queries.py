@@ -174,7 +174,9 @@ def land_cover(
     rows = [(n, examples.get(n, 0), f"{area:,.1f}") for n, area in made.summary["areas_ha"].items()]
     show_table(["class", "examples", "ha"], rows)
     for split, told in made.summary["accuracy"].items():
-        if told is not None:
+        if told is not None and told["ours"] is None:
+            say(f"accuracy, {split} split: {told['note']}")
+        elif told is not None:
             naive = "–" if told["naive"] is None else f"{told['naive']:.3f}"
             say(
                 f"accuracy, {split} split: {told['ours']:.3f} (naive {naive}, chance {told['chance']:.3f}, "

@@ -77,8 +77,10 @@ def _summary(found: "LandCover", areas: dict[str, float]) -> dict[str, Any]:
 
 
 def _scored(ours: "CrossValidation | None", naive: "CrossValidation | None") -> dict[str, Any] | None:
-    if ours is None or ours.accuracy is None:
+    if ours is None:
         return None
+    if ours.accuracy is None:
+        return {"chance": None, "naive": None, "ours": None, "n": 0, "note": ours.note}
     return {
         "chance": round(ours.confusion.chance, 4),
         "naive": round(naive.accuracy, 4) if naive and naive.accuracy is not None else None,
