@@ -29,7 +29,7 @@ from lib.media.source import open_regular
 # Classic and BigTIFF, both byte orders.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAMPLE_PX = 1024
-_QUANTILES = (0.02, 0.98)
+_QUANTILES, _ROOM, _DARK_SPAN = (0.02, 0.98), 0.25, 128
 # In bytes, which is what rasterio takes it for: GDAL's own reading of a small number, megabytes, would leave
 # nothing kept between reads (thinning out 10,980 x 10,980 px then took 56 s instead of 3).
 _CACHE_BYTES = 256 << 20
@@ -163,13 +163,21 @@ class Scene:
         return self._closing.enter_context(warped)
 
     def scaling(self) -> Scaling:
-        """8-bit values as they are; others by the 2nd and 98th percentile of the scene, band by band."""
+        """From the 2nd to the 98th percentile of the scene and a quarter more on both sides, band by band.
+
+        Where one date is cut off at black and the next, hazier, is not, all seems to change: hence the room.
+        8-bit values stay as they are, unless they use less than half of their range: too faint for features.
+        """
         low, high = np.zeros(3, np.float32), np.full(3, 255, np.float32)
+        if self.choice.is_palette:
+            return Scaling(low, high)
         is_eight_bit = self.header.dtypes[self.choice.bands[0] - 1] == "uint8" and self.choice.factors is None
-        if not is_eight_bit and not self.choice.is_palette:
-            values, valid = self.sample()
-            if valid.any():
-                low, high = np.quantile(values[:, valid], _QUANTILES, axis=1).astype(np.float32)
+        values, valid = self.sample()
+        if valid.any():
+            ends = np.quantile(values[:, valid], _QUANTILES, axis=1).astype(np.float32)
+            span = ends[1] - ends[0]
+            if not is_eight_bit or 0 < span.max() < _DARK_SPAN:
+                low, high = ends[0] - _ROOM * span, ends[1] + _ROOM * span
         return Scaling(low, high)
 
     def sample(self) -> tuple[np.ndarray, np.ndarray]:

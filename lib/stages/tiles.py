@@ -19,13 +19,10 @@ from lib.errors import UnreadableMediaError
 from lib.lake import Facts, fingerprint
 from lib.ledger import LedgerItem
 from lib.media.lattice import Lattice, PlacedScene
-from lib.media.raster import Scaling, Scene, open_scene
+from lib.media.raster import Scaling, open_scene
 from lib.sections import ScenesConfig
 from lib.stages.making import Work
 from lib.stages.scene_line import looked_at, tiles_due
-
-# An 8-bit scene that uses less than half of its range is stretched to all of it.
-_DARK_SPAN, _QUANTILES, _ROOM = 128, (0.02, 0.98), 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +103,6 @@ def _all_tiles(work: Work) -> dict[str, list[LedgerItem]]:
     return found
 
 
-def _stretched(scene: Scene) -> Scaling:
-    """The scene's own scaling; a dark 8-bit one is stretched: what is faint moves no feature.
-
-    With room on both sides: where one date is cut off at black and the next, hazier, is not, all changes.
-    """
-    scaling = scene.scaling()
-    values, valid = scene.sample()
-    if scene.header.dtypes[scene.choice.bands[0] - 1] != "uint8" or not valid.any():
-        return scaling
-    low, high = np.quantile(values[:, valid], _QUANTILES, axis=1).astype(np.float32)
-    room = _ROOM * (high - low)
-    return Scaling(low - room, high + room) if (high - low).max() < _DARK_SPAN else scaling
-
-
 def _fit(work: Work, tile: str, items: list[LedgerItem]) -> tuple[dict[str, Any] | None, dict[str, str]]:
     """The fit from the earliest scene that can be read, and why others before it couldn't."""
     reasons: dict[str, str] = {}
@@ -127,7 +110,7 @@ def _fit(work: Work, tile: str, items: list[LedgerItem]) -> tuple[dict[str, Any]
     for item in sorted(items, key=lambda i: (json.loads(i.facts)["acquired"], i.item)):
         try:
             with open_scene(work.root / item.path, bands=config.bands, cloud_band=config.cloud_band) as scene:
-                scaling = _stretched(scene)
+                scaling = scene.scaling()
                 crs = scene.grid.crs
                 if crs is None:
                     raise UnreadableMediaError("has no CRS")

@@ -11,7 +11,7 @@ from lib.tasks.pixel_difference import GREY_LEVELS, UNKNOWN, difference_map, pix
 from lib.tasks.regions import STRIP_PX, Regions
 
 UNCHANGED, CHANGED, UNJUDGED = 0, 1, 255
-# Regions of fewer pixels are specks, and so are holes in them.
+# Regions of fewer pixels are specks.
 LEAST_PX = 64
 # Grey levels, a twentieth of the range: what differs by less is never told by pixels alone.
 _SEEN = 12.0
@@ -23,9 +23,11 @@ ALONE, CONFIRMED, BELONGING = 16.0, 12.0, 6.0
 _BELONGING_GATE = 0.5
 # What is weaker than this share of the strongest pixel near it is its smeared edge.
 _EDGE, _EDGE_PX = 0.4, 7
-# Fewer pixels that tell by themselves are chance; and what fades out all around is air, haze or a thin cloud,
-# which features must confirm: of a change's rim, a share is sharp.
-_ALONE_PX, _HARD = 16, 0.5
+# Fewer pixels that tell by themselves are chance.
+_ALONE_PX = 16
+# Of a change's rim, this share is sharp. What fades out all around is air, haze or a cloud, which pixels
+# neither find nor draw.
+_HARD = 0.5
 _CLOSING_PX = 7
 # A region of features is left as it is where pixels draw less of it than this.
 _DRAWN = 0.25
@@ -74,7 +76,6 @@ def outline(cells: np.ndarray, gate: float, view: View, shape: tuple[int, int]) 
         states[rows][differences[rows] == UNKNOWN] = UNJUDGED
     del differences
     _drop_specks(states)
-    _fill_holes(states)
     return Outlined(states, threshold, floor)
 
 
@@ -104,8 +105,9 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
         },
     )
     sums = regions.sums
-    is_kept = (sums["alone"] >= _ALONE_PX) & (sums["hard_rim"] > _HARD * sums["rim"])
-    is_kept |= (sums["confirmed"] > 0) & (sums["features"] > 0)
+    is_found = sums["alone"] >= _ALONE_PX
+    is_found |= (sums["confirmed"] > 0) & (sums["features"] > 0)
+    is_kept = is_found & (sums["hard_rim"] > _HARD * sums["rim"])
     is_kept[0] = False
     made = np.zeros((height, width), bool)
     for top, numbers in regions.numbers():
@@ -177,22 +179,3 @@ def _drop_specks(states: np.ndarray) -> None:
     # A strip is labelled when it is asked for, and not read again once it is changed.
     for top, numbers in regions.numbers():
         states[top : top + len(numbers)][is_speck[numbers]] = UNCHANGED
-
-
-def _fill_holes(states: np.ndarray) -> None:
-    """Of what changes enclose: an island in nodata is no hole, nor is the scene's edge; nodata stays."""
-    height, width = states.shape
-
-    def border(top: int, bottom: int) -> np.ndarray:
-        made = np.zeros((bottom - top, width), bool)
-        made[:, [0, -1]] = True
-        made[0] |= top == 0
-        made[-1] |= bottom == height
-        return made
-
-    regions = Regions(lambda top, bottom: states[top:bottom] != CHANGED, height, {"border": border})
-    is_hole = (regions.sizes < LEAST_PX) & (regions.sums["border"] == 0)
-    is_hole[0] = False
-    for top, numbers in regions.numbers():
-        rows = states[top : top + len(numbers)]
-        rows[is_hole[numbers] & (rows == UNCHANGED)] = CHANGED

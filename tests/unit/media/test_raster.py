@@ -45,14 +45,23 @@ def test_a_palette_is_read_as_its_colours(tmp_path):
     assert values[:, 0, 0].tolist() == [10, 200, 30]
 
 
-def test_sixteen_bits_become_eight_by_the_scenes_own_percentiles(tmp_path):
+def test_sixteen_bits_become_eight_by_the_scenes_own_percentiles_with_room_for_haze(tmp_path):
     pixels = np.repeat(np.arange(10_000, dtype=np.uint16).reshape(100, 100, 1), 3, 2)
     with open_scene(write_geotiff(tmp_path / "deep.tif", pixels)) as scene:
         scaling = scene.scaling()
         values, _ = scene.read(0, 0, 100, 100)
     shown = scaling.apply(values)[..., 0].ravel()
-    assert (shown[100], shown[9_900]) == (0, 255)
+    # The 2nd and the 98th percentile lie a sixth of the range from its ends.
+    assert shown[[200, 9_799]] == pytest.approx([255 / 6, 255 * 5 / 6], abs=1)
     assert abs(int(shown[5_000]) - 128) <= 1
+
+
+def test_eight_bits_stay_as_they_are_unless_the_scene_is_dark(tmp_path):
+    bright = np.repeat(np.tile(np.arange(256, dtype=np.uint8), 4).reshape(32, 32, 1), 3, 2)
+    with open_scene(write_geotiff(tmp_path / "bright.tif", bright)) as scene:
+        assert (scene.scaling().low[0], scene.scaling().high[0]) == (0, 255)
+    with open_scene(write_geotiff(tmp_path / "dark.tif", bright // 4)) as scene:
+        assert scene.scaling().high[0] < 100
 
 
 def test_a_degree_cells_area_is_the_ellipsoids_and_no_square_of_degrees():

@@ -77,10 +77,11 @@ def hazy(land: np.ndarray) -> np.ndarray:
 
 
 def test_a_house_is_outlined_under_haze_that_varies(land):
-    after, truth = hazy(land), np.zeros(SIZE, bool)
+    after, truth, cells = hazy(land), np.zeros(SIZE, bool), quiet_cells()
+    cells[9:12, 12:16] = LOUD
     after[150:182, 204:240] = (120, 60, 50)
     truth[150:182, 204:240] = True
-    assert iou(states_of(land, after.astype(np.uint8), quiet_cells()), truth) > 0.8
+    assert iou(states_of(land, after.astype(np.uint8), cells), truth) > 0.8
 
 
 def test_haze_a_thin_cloud_and_a_shift_of_a_fraction_are_no_change(land):
@@ -105,16 +106,14 @@ def test_in_another_season_pixels_add_nothing_and_features_stand_as_they_are(lan
     assert not found[:88].any() and not found[168:].any()
 
 
-def test_small_holes_are_filled_and_neither_nodata_nor_an_island_in_it_is_a_hole(land):
+def test_nodata_is_not_judged_within_a_change_nor_around_an_island_of_data(land):
     after, valid, cells = land.copy(), np.ones(SIZE, bool), quiet_cells()
     after[80:240, 100:300] = (200, 60, 50)
-    after[120:127, 150:157] = land[120:127, 150:157]
     valid[180:186, 200:206] = False
     valid[280:310, 20:90] = False
     valid[290:294, 40:44] = True
     cells[5:15, 6:19] = LOUD
     states = states_of(land, after, cells, valid)
-    assert (states[120:127, 150:157] == CHANGED).all()
     assert (states[~valid] == UNJUDGED).all() and (states[valid] != UNJUDGED).all()
     assert (states[290:294, 40:44] == UNCHANGED).all()
 
@@ -132,6 +131,15 @@ def test_light_is_what_most_pixels_share_though_a_third_of_them_changed():
     light = light_between(before, after)
     np.testing.assert_allclose(light.gain, [1.2, 0.9, 1.0], atol=0.02)
     np.testing.assert_allclose(light.offset, [5, -8, 20], atol=2)
+
+
+def test_light_that_varies_slowly_over_a_scene_is_no_difference():
+    grey = np.full((*SIZE, 3), 100, np.uint8)
+    ramp = np.linspace(0, 60, SIZE[1])[None, :, None] * np.ones((*SIZE, 3))
+    found = difference_map(
+        view_of(grey, (grey + ramp).astype(np.uint8)), SIZE, doubtful=np.zeros(CELLS, bool)
+    )
+    assert np.median(GREY_LEVELS[found]) < 1.5
 
 
 def test_differences_are_the_same_however_they_are_read_and_0_where_only_the_light_changed(land, monkeypatch):
