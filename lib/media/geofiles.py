@@ -39,8 +39,7 @@ def write_cog(path: Path, strips: Iterable[np.ndarray], grid: Grid, *, descripti
     plain = path.with_suffix(".plain.tif")
     told = {
         "driver": "GTiff", "count": len(descriptions), "height": grid.height, "width": grid.width,
-        "dtype": "float32", "nodata": np.nan, "tiled": True, "compress": "DEFLATE", "zlevel": 1,
-        "bigtiff": "IF_SAFER",
+        "dtype": "float32", "nodata": np.nan, "tiled": True, "bigtiff": "IF_SAFER",
     }  # fmt: skip
     if grid.crs is not None:
         told |= {"crs": grid.crs, "transform": grid.transform}
@@ -57,8 +56,9 @@ def write_cog(path: Path, strips: Iterable[np.ndarray], grid: Grid, *, descripti
                     top += bands.shape[1]
             # A mask's overviews can't be averaged: half a change is none.
             rasterio.shutil.copy(
-                plain, path, driver="COG", compress="DEFLATE", predictor="YES", overview_resampling="NEAREST"
-            )
+                plain, path, driver="COG", compress="DEFLATE", predictor="YES",
+                overview_resampling="NEAREST", num_threads="ALL_CPUS",
+            )  # fmt: skip
     finally:
         plain.unlink(missing_ok=True)
 
