@@ -132,11 +132,12 @@ class Lake:
             archive, seq = folder.parent.name, 0
             for file in sorted(folder.glob("*.parquet")):
                 for row in self.read(Place(archive, "items", file.stem)).to_pylist():
-                    is_unopened = not row["content_hash"]
+                    # A scene was looked into when it was registered: its verdict is the ledger's own.
+                    is_told = not row["content_hash"] or ("facts" in row and row["verdict"] != "ok")
                     yield archive, LedgerItem(
                         path=row["path"], item=row["item"], shard=file.stem, seq=seq, bytes=row["bytes"],
                         mtime_ns=-1, content_hash=row["content_hash"],
-                        reason=row["verdict"] if is_unopened else "",
+                        reason=row["verdict"] if is_told else "",
                         removed=row["removed"], label=row.get("label"), split=row.get("split"),
                         segments=json.dumps(row.get("segments") or []), facts=row.get("facts") or "",
                     )  # fmt: skip

@@ -114,6 +114,13 @@ class ScenesConfig(Section):
         default=None, ge=1, description="number of a band that is not 0 under cloud; left out: by its name"
     )
 
+    @field_validator("start")
+    @classmethod
+    def _start_has_come(cls, start: date) -> date:
+        if start > date.today():
+            raise ValueError("it should not lie in the future")
+        return start
+
 
 class LandCoverConfig(Section):
     """Labels that a map of classes is made by."""

@@ -89,6 +89,8 @@ def _check_source(asked: Asked) -> None:
         built = " and ".join(LINES)
         raise UsageError(f"archives of kind {asked.kind!r} aren't built yet; this version has {built}.")
     noun = _NOUNS[asked.kind]
+    if not asked.is_stac and (asked.collections or asked.bbox or asked.datetime or asked.assets):
+        raise UsageError("--collection, --bbox, --datetime and --asset are for a STAC API or catalogue.")
     if asked.root is None and asked.dataset is None:
         raise UsageError(f"give a folder with the {noun}, or --dataset NAME.")
     if asked.is_stac and asked.kind != "scene":
@@ -109,7 +111,7 @@ def _sections(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
         if asked.kind == "video":
             option = f"--per-second is {asked.per_second:g}"
             return {"frames": FramesConfig(per_second=asked.per_second)}
-        option = f"--period is {asked.period!r}, --start {asked.start!r}"
+        option = f"--start is {asked.start!r}" if asked.start else f"--period is {asked.period!r}"
         from lib.media.scene_facts import check_pattern
 
         check_pattern(asked.pattern)

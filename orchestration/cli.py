@@ -141,7 +141,9 @@ def run(
     accept_empty: Annotated[
         bool, typer.Option(help="The sources' folder is empty, and that is right.")
     ] = False,
-    refit: Annotated[bool, typer.Option(help="Fit the archive's centring mean again.")] = False,
+    refit: Annotated[
+        bool, typer.Option(help="Fit again what is fitted once: the centring mean, and scenes' tiles.")
+    ] = False,
 ) -> None:
     """Make what is missing or stale, as Dagster runs."""
     from orchestration.access import open_lake, the_catalog

@@ -39,7 +39,9 @@ def cover_files(
         raise UsageError(f"archive {archive.name!r} is of kind {archive.kind}; land cover is told of scenes.")
     if not labels.exists():
         raise QueryError(f"{labels} isn't there: give a vector file, or a folder of labelled pictures.")
-    require_output(out, "-o", inputs=[labels] if labels.is_file() else [])
+    if out.suffix.lower() not in (".tif", ".tiff"):
+        raise UsageError(f"-o {out}: the map is a GeoTIFF; let its name end in .tif.")
+    _require_outputs(out, labels)
     from lib.media.class_maps import colours_for, write_class_cog
     from lib.stages.land_cover import areas_of_maps, map_land_cover
 
@@ -50,8 +52,10 @@ def cover_files(
     for note in found.notes:
         say(note)
     written: list[Path] = []
+    out.parent.mkdir(parents=True, exist_ok=True)
     for made in found.maps:
         path = out if len(found.maps) == 1 else out.with_name(f"{out.stem}_{made.tile}{out.suffix}")
+        _require_outputs(path, labels)
         colours = colours_for(len(found.names))
         write_class_cog(
             path, made.classes, made.confidence, grid=made.grid, names=found.names, colours=colours
@@ -61,6 +65,14 @@ def cover_files(
     beside = out.with_suffix(".json")
     write_whole(beside, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False))
     return MadeCover((*written, beside), summary)
+
+
+def _require_outputs(out: Path, labels: Path) -> None:
+    """The map, and what is written beside it."""
+    inputs = [labels] if labels.is_file() else []
+    beside = (out.with_suffix(".json"), out.with_suffix(".qml"), out.with_name(f"{out.name}.aux.xml"))
+    for path in (out, *beside):
+        require_output(path, "-o", inputs=inputs)
 
 
 def _summary(found: "LandCover", areas: dict[str, float]) -> dict[str, Any]:

@@ -126,8 +126,9 @@ def _refit(work: Work) -> None:
         from lib.stages.tiles import make_tiles
 
         make_tiles(work, refit=True)
-    # After new tiles every vector is another: the mean is fitted over those, when they stand.
-    if work.archive.kind == "video":
+        # After new tiles every vector is another: the mean is fitted over those, when they stand.
+        work.lake.path(work.place("centring")).unlink(missing_ok=True)
+    else:
         make_centring(work, refit=True)
 
 

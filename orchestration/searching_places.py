@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.catalog import Archive
-from lib.errors import QueryError, UnreadableMediaError
+from lib.errors import QueryError, UnreadableMediaError, UsageError
 from lib.lake import Lake, write_whole
 from lib.stages.making import Work
 from orchestration.outputs import require_output
@@ -36,6 +36,8 @@ def answer_places(
     """
     check(archive, request, geo=geo)
     inputs = [path for path in (request.image, request.like, request.unlike) if path is not None]
+    if sheet is not None and geo is not None and sheet.absolute() == geo.absolute():
+        raise UsageError(f"--sheet and --geo both name {shown(geo)}: give each a file of its own.")
     for path, option in ((sheet, "--sheet"), (geo, "--geo")):
         if path is not None:
             require_output(path, option, inputs=inputs)

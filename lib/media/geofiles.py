@@ -17,6 +17,7 @@ from rasterio import features
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
+from lib.media.lonlat import on_earth
 from lib.media.raster import Grid
 
 if TYPE_CHECKING:
@@ -137,7 +138,20 @@ def areas_of(frame: "geopandas.GeoDataFrame", grid: Grid) -> list[float]:
     from pyproj import Geod
 
     ellipsoid = Geod(ellps="WGS84")
-    return [abs(ellipsoid.geometry_area_perimeter(outline)[0]) for outline in frame.geometry.to_crs(_LONLAT)]
+    return [abs(ellipsoid.geometry_area_perimeter(outline)[0]) for outline in _in_degrees(frame)]
+
+
+def outlines_in_degrees(frame: "geopandas.GeoDataFrame") -> np.ndarray:
+    """(rows,) outlines in EPSG:4326, flat, counter-clockwise, parted at the 180th meridian."""
+    return on_earth(_in_degrees(frame).to_numpy())
+
+
+def _in_degrees(frame: "geopandas.GeoDataFrame") -> "geopandas.GeoSeries":
+    outlines = frame.geometry
+    if frame.crs.is_geographic:
+        # A side of more than 180 degrees isn't the shorter way around; nor is a parallel's a straight line.
+        outlines = outlines.segmentize(1)
+    return outlines.to_crs(_LONLAT)
 
 
 def mask_area(mask: np.ndarray, grid: Grid) -> float:
@@ -158,18 +172,8 @@ def write_geojson(frame: "geopandas.GeoDataFrame", path: Path) -> None:
         told = json.loads(frame.to_json(drop_id=True)) | {"note": "coordinates are pixels: no CRS was given"}
         _whole(path, lambda partial: partial.write_text(json.dumps(told)))
         return
-    from shapely import force_2d
-    from shapely.geometry.polygon import orient
-
-    lonlat = frame.to_crs(_LONLAT)
-    lonlat["geometry"] = [_wound(outline, orient) for outline in force_2d(lonlat.geometry.values)]
+    lonlat = frame.set_geometry(outlines_in_degrees(frame), crs=_LONLAT)
     _whole(path, lambda partial: partial.write_text(lonlat.to_json(drop_id=True)))
-
-
-def _wound(outline: Any, orient: Callable[..., Any]) -> Any:
-    if outline.geom_type == "Polygon":
-        return orient(outline)
-    return type(outline)([orient(part) for part in outline.geoms])
 
 
 def _crs_of(grid: Grid) -> str | None:

@@ -11,6 +11,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
+from lib.media.lonlat import on_earth, wrapped
 from lib.media.raster import Grid, Scaling, Scene
 
 Points = tuple[np.ndarray, np.ndarray]  # xs, ys
@@ -23,6 +24,9 @@ _GREY = 127
 _LONLAT = CRS.from_epsg(4326)
 # In pixels: so little over a pixel's border is rounding.
 _ALIGNED = 0.02
+# Of a tile in degrees: so far may later scenes begin before its first one.
+_BEFORE_DEG = 10
+_SIDES = 16  # parts of a square's side
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,14 @@ class Lattice:
         wider = rasterio.Affine(a * side, b * side, c, d * side, e * side, f)
         return Grid(CRS.from_user_input(self.crs), wider, rows, columns)
 
+    def whole(self, span: tuple[int, int, int, int]) -> Grid:
+        """A part of it (top, left, bottom, right) as a single pixel."""
+        top, left, bottom, right = span
+        a, b, c, d, e, f = self.grid(top, left, 1, 1).transform[:6]
+        height, width = bottom - top, right - left
+        wide = rasterio.Affine(a * width, b * height, c, d * width, e * height, f)
+        return Grid(CRS.from_user_input(self.crs), wide, 1, 1)
+
     def span(self, grid: Grid) -> tuple[int, int, int, int]:
         """Top, left, bottom, right of the pixels that hold all of a grid."""
         columns, rows = self._edge(grid)
@@ -58,7 +70,11 @@ class Lattice:
         columns = np.concatenate([steps, steps, np.zeros(21), np.ones(21)]) * grid.width
         rows = np.concatenate([np.zeros(21), np.ones(21), steps, steps]) * grid.height
         points = _applied(grid.transform, (columns, rows))
-        return _applied(self._inverse, _moved(points, grid.crs, CRS.from_user_input(self.crs)))
+        if grid.crs == CRS.from_user_input(self.crs) or not self._is_in_degrees:
+            return _applied(self._inverse, _moved(points, grid.crs, CRS.from_user_input(self.crs)))
+        xs, ys = _moved(points, grid.crs, CRS.from_user_input(self.crs))
+        whole = np.unwrap(xs, period=360)
+        return _applied(self._inverse, (whole + self._turned(whole[:1], None) - whole[:1], ys))
 
     @property
     def _inverse(self) -> rasterio.Affine:
@@ -66,14 +82,54 @@ class Lattice:
 
     def lonlat(self, rows: np.ndarray, columns: np.ndarray) -> Points:
         """Longitudes and latitudes of points on the lattice."""
-        points = _applied(rasterio.Affine(*self.transform), (columns.astype(float), rows.astype(float)))
-        return _moved(points, CRS.from_user_input(self.crs), _LONLAT)
+        lons, lats = self._degrees(rows, columns)
+        return wrapped(lons), lats
 
-    def pixels(self, lons: np.ndarray, lats: np.ndarray) -> Points:
-        """Rows and columns of places."""
-        points = _moved((lons, lats), _LONLAT, CRS.from_user_input(self.crs))
-        columns, rows = _applied(self._inverse, points)
+    def squares(self, tops: np.ndarray, lefts: np.ndarray, side: int) -> np.ndarray:
+        """(n,) outlines, shapely, EPSG:4326 as RFC 7946 has them, of squares from their first pixels on."""
+        import shapely
+
+        # In degrees a side may be more than half way around: then a corner doesn't tell the next one.
+        steps = np.arange(0, side, max(1, side // _SIDES)) if self._is_in_degrees else np.zeros(1)
+        down = np.concatenate([steps, 0 * steps + side, side - steps, 0 * steps])
+        along = np.concatenate([0 * steps, steps, 0 * steps + side, side - steps])
+        ring = np.stack(self._degrees(tops[:, None] + down, lefts[:, None] + along), axis=-1)
+        return on_earth(shapely.polygons(ring))
+
+    def _degrees(self, rows: np.ndarray, columns: np.ndarray) -> Points:
+        points = _applied(rasterio.Affine(*self.transform), (columns.astype(float), rows.astype(float)))
+        shape = points[0].shape
+        lons, lats = _moved((points[0].ravel(), points[1].ravel()), CRS.from_user_input(self.crs), _LONLAT)
+        # A window may reach beyond the last row of the earth.
+        return lons.reshape(shape), np.clip(lats, -90, 90).reshape(shape)
+
+    @property
+    def _is_in_degrees(self) -> bool:
+        return bool(CRS.from_user_input(self.crs).is_geographic)
+
+    def pixels(self, lons: np.ndarray, lats: np.ndarray, *, near: tuple[float, float] | None = None) -> Points:
+        """Rows and columns of places.
+
+        Args:
+            lons: In degrees; whole turns more or less are the same place.
+            lats: In degrees.
+            near: Row and column that tell which turn is meant, where the lattice is in degrees: the middle of
+                what lies on it. Left out: little is taken to lie before its first column.
+        """
+        xs, ys = _moved((lons, lats), _LONLAT, CRS.from_user_input(self.crs))
+        if self._is_in_degrees:
+            xs = self._turned(xs, near)
+        columns, rows = _applied(self._inverse, (xs, ys))
         return rows, columns
+
+    def _turned(self, xs: np.ndarray, near: tuple[float, float] | None) -> np.ndarray:
+        """Longitudes as the lattice counts them."""
+        a, b, origin = self.transform[:3]
+        if near is None:
+            least = origin - _BEFORE_DEG if a + b >= 0 else origin + _BEFORE_DEG - 360
+        else:
+            least = origin + a * near[1] + b * near[0] - 180
+        return np.asarray(xs - 360 * np.floor((xs - least) / 360))
 
     def at(self, lon: float, lat: float) -> tuple[float, float]:
         """Row and column of a place."""
@@ -96,6 +152,13 @@ class PlacedScene:
         for row in range(top // STRIDE_PX * STRIDE_PX, bottom, STRIDE_PX):
             for column in range(left // STRIDE_PX * STRIDE_PX, right, STRIDE_PX):
                 yield row, column
+
+    def reach(self, row: int, column: int) -> float:
+        """The share of a window's own ground that the scene's grid reaches."""
+        top, left, bottom, right = self.span
+        height = min(bottom, row + STRIDE_PX) - max(top, row)
+        width = min(right, column + STRIDE_PX) - max(left, column)
+        return max(0, height) * max(0, width) / STRIDE_PX**2
 
     def read(self, row: int, column: int) -> tuple[np.ndarray, np.ndarray]:
         """A window with its margin: (256, 256, 3) uint8 and (256, 256) valid.

@@ -30,6 +30,7 @@ from lib.media.source import open_regular
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAMPLE_PX = 1024
 _QUANTILES, _ROOM, _DARK_SPAN = (0.02, 0.98), 0.25, 128
+_MOST = 1e37  # no measurement is larger, and float32 has room for what is computed of it
 # In bytes, which is what rasterio takes it for: GDAL's own reading of a small number, megabytes, would leave
 # nothing kept between reads (thinning out 10,980 x 10,980 px then took 56 s instead of 3).
 _CACHE_BYTES = 256 << 20
@@ -103,9 +104,10 @@ class Scaling:
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """(3, height, width) values as (height, width, 3) uint8."""
-        span = np.maximum(self.high - self.low, 1e-12)
-        scaled = (values.transpose(1, 2, 0).astype(np.float32) - self.low) / span
-        return np.asarray(np.clip(np.nan_to_num(scaled) * 255 + 0.5, 0, 255), np.uint8)
+        # Cut off first: what isn't valid may be as large as numbers get. Where all was one value, more is white.
+        high = np.maximum(self.high, np.nextafter(self.low, np.inf))
+        within = np.clip(values.transpose(1, 2, 0), self.low, high).astype(np.float32)
+        return np.asarray(np.nan_to_num((within - self.low) / (high - self.low)) * 255 + 0.5, np.uint8)
 
 
 class Scene:
@@ -174,7 +176,8 @@ class Scene:
         is_eight_bit = self.header.dtypes[self.choice.bands[0] - 1] == "uint8" and self.choice.factors is None
         values, valid = self.sample()
         if valid.any():
-            ends = np.quantile(values[:, valid], _QUANTILES, axis=1).astype(np.float32)
+            known = np.clip(values[:, valid], -_MOST, _MOST)
+            ends = np.quantile(known, _QUANTILES, axis=1).astype(np.float32)
             span = ends[1] - ends[0]
             if not is_eight_bit or 0 < span.max() < _DARK_SPAN:
                 low, high = ends[0] - _ROOM * span, ends[1] + _ROOM * span

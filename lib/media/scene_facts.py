@@ -15,6 +15,7 @@ import numpy as np
 
 from lib.errors import CatalogError, UnreadableMediaError
 from lib.media.acquired import acquisition_of, check_pattern, require_past
+from lib.media.lonlat import parted, unrolled
 from lib.media.raster import Grid, Scene, open_scene
 
 __all__ = ["SceneFacts", "check_pattern", "check_tile_grid", "probe_scene"]
@@ -153,31 +154,10 @@ def footprint_of(grid: Grid) -> bytes:
         np.concatenate([zeros, steps, zeros + 1, 1 - steps]),
         np.concatenate([steps, zeros + 1, 1 - steps, zeros]),
     )
-    # The longitudes without their jump at 180, back to where they began.
-    around = np.unwrap(np.append(lons, lons[0]), period=360)
-    ring = list(zip(around, np.append(lats, lats[0]), strict=True))
-    if abs(around[-1] - around[0]) > 180:
-        pole = math.copysign(90, lats.mean())
-        ring += [(around[-1], pole), (around[0], pole)]
-    outline = shapely.make_valid(shapely.Polygon(ring))
+    outline = shapely.make_valid(shapely.Polygon(unrolled(*(np.append(v, v[0]) for v in (lons, lats)))))
     west, south, east, north = outline.bounds
     outline = outline.simplify(_FLATNESS * max(east - west, north - south))
-    return bytes(shapely.to_wkb(shapely.orient_polygons(_parted(outline))))
-
-
-def _parted(outline: Any) -> Any:
-    """Each part of an outline moved to where longitudes run from -180 to 180."""
-    import shapely
-    from shapely.affinity import translate
-
-    west, _, east, _ = outline.bounds
-    turns = range(math.floor((west + 180 + _HAIR_DEG) / 360), math.ceil((east + 180 - _HAIR_DEG) / 360))
-    moved = (
-        translate(outline.intersection(shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)), -360 * turn)
-        for turn in turns
-    )
-    parts = [part for one in moved for part in shapely.get_parts(one) if part.geom_type == "Polygon"]
-    return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
+    return bytes(shapely.to_wkb(shapely.orient_polygons(parted(outline))))
 
 
 def _lonlat(grid: Grid, across: np.ndarray, down: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

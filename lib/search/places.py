@@ -26,6 +26,7 @@ WHERE_COLUMNS = (
 )  # fmt: skip
 # Windows looked at for each place wanted: the dates of one place make one hit.
 _CANDIDATES = 24
+_METRES_A_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class PlaceSearcher(Published):
     def __init__(self, work: Work):
         super().__init__(work, "scene_index")
         self._tiles: dict[str, Tile | None] = {}
+        self._places = tuple(self.rows.column(name).to_numpy() for name in ("lon", "lat"))
 
     def tile(self, name: str) -> Tile | None:
         """A tile's lattice, read once."""
@@ -131,26 +133,35 @@ class PlaceSearcher(Published):
         return self.hits(order, scores[order], k)
 
     def hits(self, rows: Sequence[int] | np.ndarray, scores: np.ndarray, k: int) -> list[PlaceHit]:
-        """Rows in order of their score as places: of several dates of one place, the best."""
+        """Rows in order of their score as places: of several dates, or tiles, of one place the best."""
         hits: list[PlaceHit] = []
-        seen: set[tuple[str, int, int]] = set()
+        shown: list[int] = []
         for row, score in zip(rows, scores, strict=True):
-            told = {name: self.rows.column(name)[int(row)].as_py() for name in self.rows.column_names}
-            tile = tile_of(told["shard"])
-            ground = tile, told["row"], told["column"]
-            if ground in seen:
+            if shown and self._on_ground_of(int(row), np.array(shown)).any():
                 continue
-            seen.add(ground)
+            shown.append(int(row))
+            told = {name: self.rows.column(name)[int(row)].as_py() for name in self.rows.column_names}
             hits.append(
                 PlaceHit(
                     len(hits) + 1, told["item"], str(self._work.root / told["path"]), round(float(score), 4),
-                    round(told["lon"], 6), round(told["lat"], 6), _day(told["acquired"]), tile,
-                    told["sample"], told["shard"],
+                    round(told["lon"], 6), round(told["lat"], 6), _day(told["acquired"]),
+                    tile_of(told["shard"]), told["sample"], told["shard"],
                 )
             )  # fmt: skip
             if len(hits) == k:
                 break
         return hits
+
+    def _on_ground_of(self, row: int, others: np.ndarray) -> np.ndarray:
+        """Which of some rows show the ground of another: their middles lie within half a window."""
+        from lib.media.lattice import STRIDE_PX
+
+        lon, lat = self._places[0][row], self._places[1][row]
+        east = np.abs(self._places[0][others] - lon)
+        east = np.minimum(east, 360 - east) * np.cos(np.radians(lat))
+        metres = np.hypot(east, self._places[1][others] - lat) * _METRES_A_DEGREE
+        gsd_m = float(self.rows.column("gsd_m")[row].as_py() or 0.0)
+        return np.asarray(metres < max(gsd_m * STRIDE_PX / 2, 1e-3))
 
     def vectors(self) -> np.ndarray:
         """The features of all rows, (rows, d) float32."""
@@ -184,13 +195,7 @@ class PlaceSearcher(Published):
         return np.array(sorted(under), np.int64)
 
     def _of_row(self, row: int, shown: str) -> PlaceQuery:
-        same = np.ones(self.index.rows, bool)
-        for name in ("row", "column"):
-            values = self.rows.column(name).to_numpy()
-            same &= values == values[row]
-        shards = self.rows.column("shard").to_pylist()
-        tile = tile_of(shards[row])
-        same &= np.array([tile_of(shard) == tile for shard in shards])
+        same = self._on_ground_of(row, np.arange(self.index.rows))
         return PlaceQuery(self.index.store.take(np.array([row]))[0], shown, without=same)
 
     def _holding(self, lon: float, lat: float) -> np.ndarray:

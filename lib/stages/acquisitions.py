@@ -70,6 +70,7 @@ def compared_with(one: Acquisition, tile: Sequence[Acquisition], *, history: int
         tile: All of its tile, earliest first.
         history: Acquisitions looked back on where there are `LEAST_HISTORY` or more; 0 for the previous only.
     """
-    earlier = [a for a in tile if (a.acquired, a.item) < (one.acquired, one.item) and one.overlaps(a)]
+    # Files of one moment are parts of one product, or neighbours: nothing happened between them.
+    earlier = [a for a in tile if a.acquired < one.acquired and one.overlaps(a)]
     deep = min(history, len(earlier)) if history and len(earlier) >= LEAST_HISTORY else 1
     return earlier[::-1][:deep]

@@ -71,12 +71,17 @@ def _judged(
     }  # fmt: skip
     stored = stored_distances(work, one, earlier)
     if stored is None:
-        return told | {"note": "shares no window with the one before"}
+        with _opened(work, paths[one.item]) as scene:
+            own = tile.lattice.whole(tile.lattice.span(scene.grid))
+        nothing = _areas(np.full((1, 1), UNJUDGED, np.uint8), own, own)
+        return told | nothing | {"note": "shares no window with the one before"}
     with ExitStack() as open_files:
         earlier_scene, later_scene = (
             open_files.enter_context(_opened(work, paths[name])) for name in (before.item, one.item)
         )
-        stored = stored.within(tile.lattice.span(later_scene.grid))
+        extent = tile.lattice.span(later_scene.grid)
+        own = tile.lattice.whole(extent)
+        stored = stored.within(extent)
         top, left, bottom, right = stored.span
         grid = tile.lattice.grid(top, left, bottom - top, right - left)
         # Seen as they were embedded: one scaling for all of a tile's dates.
@@ -90,7 +95,7 @@ def _judged(
     return told | {
         "polygons": len(frame),
         "changed_m2": round(float(frame["area"].sum()), 2),
-        **_areas(found.states, grid),
+        **_areas(found.states, grid, own),
         "gate": _plain(stored.gate),
         "threshold": _plain(found.threshold),
         "shift_px": list(shift),
@@ -118,17 +123,19 @@ def _polygons(stored: StoredDistances, mask: np.ndarray, grid: Grid) -> Any:
 
 
 def _table(frame: Any, tile: str, one: Acquisition, before: Acquisition, dates: int) -> pa.Table:
-    from shapely import force_2d, normalize, orient_polygons, to_wkb
+    from shapely import normalize, to_wkb
 
-    lonlat = frame.geometry.to_crs("EPSG:4326") if len(frame) else frame.geometry
-    outlines = orient_polygons(force_2d(lonlat.to_numpy())) if len(frame) else np.array([])
+    from lib.media.geofiles import outlines_in_degrees
+    from lib.media.lonlat import wrapped
+
+    outlines = outlines_in_degrees(frame)
     middles = [outline.representative_point() for outline in normalize(outlines)]
     rows = [
         {
             "change": f"{one.item}#change={number}", "item": one.item, "before_item": before.item,
             "tile": tile, "before": datetime.fromisoformat(before.acquired),
             "after": datetime.fromisoformat(one.acquired), "dates": dates, "area_m2": area,
-            "mean_score": score, "lon": middle.x, "lat": middle.y, "geometry": to_wkb(outline),
+            "mean_score": score, "lon": float(wrapped(middle.x)), "lat": middle.y, "geometry": to_wkb(outline),
         }
         for number, (outline, middle, area, score) in enumerate(
             zip(outlines, middles, frame["area"], frame["mean_score"], strict=True)
@@ -137,14 +144,14 @@ def _table(frame: Any, tile: str, one: Acquisition, before: Acquisition, dates: 
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _areas(states: np.ndarray, grid: Grid) -> dict[str, float]:
-    """Ground that could be judged, and ground with data on one date only."""
+def _areas(states: np.ndarray, grid: Grid, own: Grid) -> dict[str, float]:
+    """What could be judged, and the rest of the later date's ground, whatever it lacks there."""
     from lib.media.geofiles import mask_area
 
-    return {
-        "judged_m2": round(mask_area(states != UNJUDGED, grid), 2),
-        "unjudged_m2": round(mask_area(states == UNJUDGED, grid), 2),
-    }
+    judged = mask_area(states != UNJUDGED, grid)
+    # A grid of one pixel: its outline is the whole ground's.
+    whole = mask_area(np.ones((1, 1), bool), own)
+    return {"judged_m2": round(judged, 2), "unjudged_m2": round(max(0.0, whole - judged), 2)}
 
 
 def _totals(scenes: list[dict[str, Any]]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """land_cover: a class for every cell of 16 px from a handful of labels, by a head on stored features."""
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from lib import schemas
-from lib.columns import grids_of, vectors_of
-from lib.errors import QueryError, UnreadableMediaError
+from lib.columns import grids_of
+from lib.errors import QueryError, UnreadableMediaError, UsageError
 from lib.lake import Facts
 from lib.media.lattice import STRIDE_PX
 from lib.media.raster import Grid
 from lib.stages.acquisitions import Acquisition, acquisitions_of, tile_of
-from lib.stages.centring import frame_features
 from lib.stages.land_cover_examples import (
     GRID_COLUMNS,
     VALID_PCT,
@@ -52,16 +52,16 @@ class TileMap:
 class LandCover:
     """Maps of all tiles, and how good the head is on examples that it wasn't fitted to.
 
-    `spatial` is None where examples have no place; `naive` is the nearest centroid of CLS vectors, on the
-    spatial split where there is one.
+    `spatial` holds out whole blocks of ground, or whole pictures; `naive` is the nearest centroid of CLS
+    vectors.
     """
 
     names: tuple[str, ...]
     maps: list[TileMap]
     random: CrossValidation
-    spatial: CrossValidation | None
+    spatial: CrossValidation
     naive_random: CrossValidation
-    naive_spatial: CrossValidation | None
+    naive_spatial: CrossValidation
     examples: dict[str, int]
     notes: list[str]
 
@@ -79,6 +79,8 @@ def map_land_cover(work: Work, labels: Path, *, class_column: str = "class", unt
         QueryError: No label lies on stored ground, fewer than two classes, nothing to be mapped.
         UnreadableMediaError: The labels can't be read.
     """
+    if until:
+        _require_day(until)
     dates = _latest(work, until)
     if not dates:
         told = f" up to {until}" if until else ""
@@ -89,18 +91,16 @@ def map_land_cover(work: Work, labels: Path, *, class_column: str = "class", unt
         examples = examples_from_shapes(work, labels, class_column, dates)
     head = fit_probe(examples.features, examples.labels, groups=examples.blocks)
     names = tuple(head.classes.tolist())
-    maps = [_mapped(work, tile, one, head, names, is_of_cells=examples.is_of_cells) for tile, one in dates]
+    maps = [_mapped(work, tile, one, head, names) for tile, one in dates]
     counted = dict(zip(*np.unique(examples.labels, return_counts=True), strict=True))
     blocks = examples.blocks
     return LandCover(
         names,
         maps,
         cross_validated(examples.features, examples.labels),
-        None if blocks is None else cross_validated(examples.features, examples.labels, groups=blocks),
+        cross_validated(examples.features, examples.labels, groups=blocks),
         cross_validated(examples.naive, examples.labels, fit=fit_centroids),
-        None
-        if blocks is None
-        else cross_validated(examples.naive, examples.labels, groups=blocks, fit=fit_centroids),
+        cross_validated(examples.naive, examples.labels, groups=blocks, fit=fit_centroids),
         {str(name): int(count) for name, count in counted.items()},
         examples.notes,
     )
@@ -170,6 +170,13 @@ def _scores(found: LandCover) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _require_day(text: str) -> None:
+    try:
+        date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--until is {text!r}; give a day such as 2024-06-30.") from error
+
+
 def _latest(work: Work, until: str) -> list[tuple[Tile, Acquisition]]:
     """Each tile's latest date that has vectors."""
     items = work.prints.items()
@@ -184,22 +191,14 @@ def _latest(work: Work, until: str) -> list[tuple[Tile, Acquisition]]:
     return found
 
 
-def _mapped(
-    work: Work, tile: Tile, one: Acquisition, head: Head, names: tuple[str, ...], *, is_of_cells: bool
-) -> TileMap:
+def _mapped(work: Work, tile: Tile, one: Acquisition, head: Head, names: tuple[str, ...]) -> TileMap:
     numbers = {name: number for number, name in enumerate(names, 1)}
     windows: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
     for block in date_blocks(work, one, GRID_COLUMNS):
         valid = grids_of(block.column("cell_valid"), CELLS, CELLS, dtype=np.uint8) >= VALID_PCT
         classes, confidence = np.zeros(valid.shape, np.uint8), np.zeros(valid.shape, np.float32)
-        if is_of_cells:
-            told, sure = head.predict(cell_features(work, block)[valid])
-            classes[valid], confidence[valid] = [numbers[name] for name in told], sure
-        else:
-            features = frame_features(vectors_of(block, "cls"), vectors_of(block, "patch_mean"))
-            told, sure = head.predict(features)
-            each = np.array([numbers[name] for name in told], np.uint8)[:, None, None]
-            classes, confidence = np.where(valid, each, 0), np.where(valid, sure[:, None, None], 0)
+        told, sure = head.predict(cell_features(work, block)[valid])
+        classes[valid], confidence[valid] = [numbers[name] for name in told], sure
         places = zip(block.column("row").to_pylist(), block.column("column").to_pylist(), strict=True)
         windows |= {place: (classes[n], confidence[n]) for n, place in enumerate(places)}
     tops, lefts = zip(*windows, strict=True)

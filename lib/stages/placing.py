@@ -19,6 +19,7 @@ from lib.stages.acquisitions import UNPLACED, cell_name
 # Goes up when scenes are looked at otherwise: every file is looked at again then.
 _LOOK_VERSION = 1
 _AT_ONCE = 4
+_HAIR_DEG = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +138,15 @@ class ScenePlacer:
         config = self._config
         try:
             found = probe_scene(self._root / path, pattern=config.pattern, tile_grid=config.tile_grid)
+            bounds = _bounds(found.footprint)
         except UnreadableMediaError as error:
             return Look(json.dumps(asked), str(error), self._unplaced)
         except FileNotFoundError:
             return Look(json.dumps(asked), "it vanished while it was being read", self._unplaced)
+        except (ValueError, ArithmeticError, RuntimeError) as error:
+            # Libraries of geodesy say it in many ways; one file's oddity is no reason to stop the run.
+            told_of = next(iter(str(error).splitlines()), type(error).__name__)
+            return Look(json.dumps(asked), f"its place can't be understood: {told_of}", self._unplaced)
         first = period_start(found.acquired.date(), config.period)
         if found.acquired.date() < config.start:
             day = found.acquired.date()
@@ -153,7 +159,7 @@ class ScenePlacer:
         told |= {
             "acquired": found.acquired.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "footprint": found.footprint.hex(),
-            "bounds": _bounds(found.footprint),
+            "bounds": bounds,
         }
         # A scene that calls its tile so isn't one of those that have none.
         tile = f"{found.tile}_" if found.tile == UNPLACED else found.tile
@@ -176,8 +182,9 @@ def _bounds(footprint: bytes) -> list[float]:
 
     shape = shapely.from_wkb(footprint)
     west, south, east, north = shape.bounds
-    if shape.geom_type == "MultiPolygon" and east - west > 180:
-        sides = [part.bounds for part in shape.geoms]
-        west = min(side[0] for side in sides if side[0] > 0)
-        east = max(side[2] for side in sides if side[2] < 0)
+    sides = [part.bounds for part in shapely.get_parts(shape)]
+    enders = [side[0] for side in sides if side[2] >= 180 - _HAIR_DEG]
+    beginners = [side[2] for side in sides if side[0] <= -180 + _HAIR_DEG]
+    if enders and beginners and min(enders) > max(beginners):
+        west, east = min(enders), max(beginners)
     return [west, south, east, north]

@@ -35,9 +35,9 @@ def _vector_faults(work: Work, samples: str, embeddings: str) -> list[str]:
     for shard in work.prints.shards:
         if work.done(embeddings, shard) is None or work.done(samples, shard) is None:
             continue
-        seen = set(work.rows(samples, shard, ["sample_hash"]).column("sample_hash").to_pylist())
-        table = work.rows(embeddings, shard, ["sample_hash", "cls", "patch_mean"])
-        without = seen - set(table.column("sample_hash").to_pylist())
+        seen = set(work.rows(samples, shard, ["sample"]).column("sample").to_pylist())
+        table = work.rows(embeddings, shard, ["sample", "cls", "patch_mean"])
+        without = seen - set(table.column("sample").to_pylist())
         refused = len(work.lake.footer(work.place(embeddings, shard))[1].reasons)  # type: ignore[index]
         if without and not refused:
             faults.append(f"{shard}: {len(without)} {samples} have no vector")

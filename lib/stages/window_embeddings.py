@@ -14,6 +14,7 @@ from lib.stages.acquisitions import tile_of
 from lib.stages.making import Work, ensure
 from lib.stages.tiles import Tile, read_tile
 from lib.stages.window_worker import WindowChunk, WindowTask, WindowWorkerFactory, spoiled_windows
+from lib.stages.windows import sample_name
 
 # A row is some 120 kB: so many are a chunk that travels, and a row group that is read at once.
 BLOCK = 64
@@ -38,14 +39,15 @@ def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
     def fill(writer: ShardWriter) -> None:
         windows = work.rows("windows", shard, list(_IDS))
         paths = {r["item"]: r["path"] for r in work.rows("items", shard, ["item", "path"]).to_pylist()}
-        former = work.former_rows("window_embeddings", shard, ["sample_hash"])
         tile = read_tile(work, tile_of(shard))
-        known = set(former.column("sample_hash").to_pylist()) if former is not None else set()
+        # By what a file holds, not by its name: a renamed scene keeps its vectors.
+        former = work.former_rows("window_embeddings", shard, ["sample_hash", "item"])
+        known = dict(zip(*(c.to_pylist() for c in former.columns), strict=True)) if former else {}
         scenes = [
             (name, windows.filter(pc.equal(windows.column("item"), name)))
             for name in dict.fromkeys(windows.column("item").to_pylist())
         ]
-        due = [(n, rows) for n, rows in scenes if not set(rows.column("sample_hash").to_pylist()) <= known]
+        due = [(n, rows) for n, rows in scenes if not known.keys() >= set(_hashes(rows))]
         tasks = [task for n, rows in due for task in _tasks(work, paths[n], tile, rows)]
         entry = work.archive.embedding
         factory = WindowWorkerFactory(entry.backbone, entry.size_px, work.archive.pooling())
@@ -55,11 +57,28 @@ def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
             if name in renewed:
                 _write_made(writer, name, paths[name], rows, chunks)
             else:
-                for block in work.blocks("window_embeddings", shard, pc.field("item") == name):
-                    writer.write(block)
+                for block in work.blocks(
+                    "window_embeddings", shard, pc.field("item") == known[_hashes(rows)[0]]
+                ):
+                    writer.write(_renamed(block, name))
                     writer.facts.kept += block.num_rows
 
     return ensure(work, "window_embeddings", shard, schema, fill, row_group=BLOCK)
+
+
+def _hashes(rows: pa.Table) -> list[str]:
+    hashes: list[str] = rows.column("sample_hash").to_pylist()
+    return hashes
+
+
+def _renamed(block: pa.Table, item: str) -> pa.Table:
+    """Rows under another item's name."""
+    places = zip(block.column("row").to_pylist(), block.column("column").to_pylist(), strict=True)
+    samples = [sample_name(item, row, column) for row, column in places]
+    for name, values in (("item", [item] * block.num_rows), ("sample", samples)):
+        at = block.column_names.index(name)
+        block = block.set_column(at, block.schema.field(at), pa.array(values, pa.string()))
+    return block
 
 
 def _tasks(work: Work, path: str, tile: Tile | None, rows: pa.Table) -> Iterator[WindowTask]:

@@ -15,10 +15,12 @@ from lib.stages.items import OK
 from lib.stages.making import Work, ensure
 from lib.stages.tiles import Tile, read_tile
 
-SCHEMA = schemas.as_geoparquet(schemas.WINDOWS, "geometry", ["Polygon"])
+SCHEMA = schemas.as_geoparquet(schemas.WINDOWS, "geometry", ["Polygon", "MultiPolygon"])
 _THUMBNAIL_PX = 96
 _GREY = 127
 _INNER = slice(MARGIN_PX, WINDOW_PX - MARGIN_PX)
+# Of a window's own ground: where a scene reaches less, it says little of the place.
+_SLIVER = 0.25
 _AT_ONCE = 512  # rows held before they are written
 
 
@@ -34,7 +36,9 @@ def make_windows(work: Work, shard: str) -> Facts:
         }  # fmt: skip
         for item in items:
             if tile is None:
-                _refuse(writer, item, "no scene of its tile can be read: nothing could be fitted")
+                fitting = work.lake.footer(work.place("tiles"))
+                told = fitting[1].reasons.get(item["path"]) if fitting else None
+                _refuse(writer, item, told or "no scene of its tile can be read: nothing could be fitted")
                 continue
             mark = f"{item['content_hash']}@{tile.mark}"
             kept = _standing(former[0] if former else None, item["item"], mark)
@@ -77,7 +81,7 @@ def _windows(work: Work, item: dict[str, Any], tile: Tile, mark: str) -> list[pa
     with tile.open(work.root / item["path"], work.archive.scenes) as scene:
         for row, column in scene.windows():
             picture, valid = scene.read(row, column)
-            share = float(valid[_INNER, _INNER].mean())
+            share = _share(valid[_INNER, _INNER], scene.reach(row, column))
             if share:
                 # The network is shown the edge repeated, where a scene ends; people are not.
                 picture[~valid] = _GREY
@@ -88,11 +92,25 @@ def _windows(work: Work, item: dict[str, Any], tile: Tile, mark: str) -> list[pa
     return [*tables, _table(rows, tile)] if rows else tables
 
 
+def _share(valid: np.ndarray, reached: float) -> float:
+    """The share of a window's own ground that has data, of that part which the scene reaches.
+
+    A window at the scene's edge is shown the edge repeated, and is as good as others, unless it is a sliver.
+    """
+    share = float(valid.mean())
+    return min(1.0, share / reached) if reached >= _SLIVER else share
+
+
+def sample_name(item: str, row: int, column: int) -> str:
+    """The id of a window: its scene, and its first pixel on the tile's lattice."""
+    return f"{item}#r={row},c={column}"
+
+
 def _row(item: str, row: int, column: int, mark: str, share: float, picture: np.ndarray) -> dict[str, Any]:
     from lib.media.image import jpeg_bytes
 
     return {
-        "sample": f"{item}#r={row},c={column}", "item": item, "row": row, "column": column,
+        "sample": sample_name(item, row, column), "item": item, "row": row, "column": column,
         "sample_hash": f"{mark}@{row},{column}", "valid": share,
         "thumbnail": jpeg_bytes(picture[_INNER, _INNER], max_side=_THUMBNAIL_PX),
     }  # fmt: skip
@@ -103,11 +121,7 @@ def _table(rows: list[dict[str, Any]], tile: Tile) -> pa.Table:
 
     tops, lefts = (np.array([row[name] for row in rows]) for name in ("row", "column"))
     lons, lats = tile.lattice.lonlat(tops + STRIDE_PX / 2, lefts + STRIDE_PX / 2)
-    corners = [
-        np.stack(tile.lattice.lonlat(tops + down * STRIDE_PX, lefts + along * STRIDE_PX), axis=-1)
-        for down, along in ((0, 0), (1, 0), (1, 1), (0, 1))
-    ]
-    outlines = shapely.polygons(np.stack(corners, axis=1))
+    outlines = tile.lattice.squares(tops, lefts, STRIDE_PX)
     for row, lon, lat, geometry in zip(rows, lons, lats, shapely.to_wkb(outlines), strict=True):
         row |= {"lon": lon, "lat": lat, "geometry": geometry}
     return pa.Table.from_pylist(rows, schema=SCHEMA)

@@ -171,10 +171,10 @@ def open_dates(before: Path, after: Path) -> Iterator[Dates]:
 
 
 def _require_overlap(earlier: Grid, later: Grid) -> None:
-    one, other = earlier.lonlat_bounds, later.lonlat_bounds
-    apart = one[0] >= other[2] or other[0] >= one[2] or one[1] >= other[3] or other[1] >= one[3]
-    if apart:
-        shown = [", ".join(f"{degrees:.5f}" for degrees in bounds) for bounds in (one, other)]
+    if not earlier.overlaps(later):
+        shown = [
+            ", ".join(f"{degrees:.5f}" for degrees in grid.lonlat_bounds) for grid in (earlier, later)
+        ]
         raise QueryError(
             f"the two don't overlap: BEFORE covers {shown[0]}, AFTER {shown[1]} (west, south, east, north)."
         )

@@ -86,7 +86,7 @@ def fit_probe(
     _require_rows(features, labels)
     classes, codes = np.unique(np.asarray(labels).astype(str), return_inverse=True)
     if len(classes) < 2:
-        raise QueryError(f"every label says {classes[0]!r}: give examples of at least two classes.")
+        raise QueryError(f"every label says {str(classes[0])!r}: give examples of at least two classes.")
     strength = _chosen_strength(features, codes, groups, seed)
     with threads_for(len(features)):
         *_, (weights, bias) = _heads(features, codes, (strength,))

@@ -115,3 +115,12 @@ def _lonlat(left: float, top: float, side: float) -> list[list[float]]:
     to_degrees = Transformer.from_crs("EPSG:32633", "EPSG:4326", always_xy=True)
     corners = [(0, 0), (0, -side), (side, -side), (side, 0), (0, 0)]
     return [list(to_degrees.transform(500_000 + left + x, 5_400_000 - top + y)) for x, y in corners]
+
+
+def test_a_map_does_not_overwrite_the_labels_that_it_is_made_by(farm):
+    place, _ = farm
+    labels = place.folder / "fields.json"
+    labels.write_text('{"type": "FeatureCollection", "features": []}')
+    done = place.call("land-cover", "farm", "--labels", str(labels), "-o", str(place.folder / "fields.tif"))
+    assert done.returncode == 2
+    assert labels.read_text().startswith('{"type": "FeatureCollection"')

@@ -9,6 +9,7 @@ from lib.lake import Lake
 from lib.plan import plan_archive
 from lib.search.places import PlaceSearcher
 from lib.stages.making import Work
+from lib.stages.verify import window_faults
 
 DAYS = ("20240102", "20240109", "20240116", "20240123", "20240130", "20240206")
 
@@ -137,3 +138,51 @@ def test_ground_without_data_on_a_date_is_neither_changed_nor_unchanged(tmp_path
     rows = contents(lake, archive, "changes")
     assert [row["area_m2"] for row in rows] == pytest.approx([409_600], rel=0.2)
     assert np.all([row["lon"] < 15.03 for row in rows])
+
+
+def test_a_renamed_scene_and_a_copy_keep_their_vectors_under_their_own_names(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    write_scene(tmp_path / "scenes", "20240102")
+    path = write_scene(tmp_path / "scenes", "20240109")
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    path.rename(path.with_name("farm_2024-01-09_final.tif"))
+    copy = tmp_path / "scenes" / "copies" / "farm_20240102.tif"
+    copy.parent.mkdir()
+    copy.write_bytes((tmp_path / "scenes" / "farm_20240102.tif").read_bytes())
+    made = make_line(lake, archive)
+    assert not renewed(made, "window_embeddings")
+    for stage in ("windows", "window_embeddings"):
+        names = {row["item"] for row in contents(lake, archive, stage)}
+        assert names == {"farm_20240102", "copies/farm_20240102", "farm_2024-01-09_final"}
+    assert not window_faults(Work(lake, archive))
+    scene = made["changes"][cell("20240109")].notes["scenes"][0]
+    assert scene["judged_m2"] == pytest.approx(320 * 320 * 100, rel=0.01)
+
+
+def test_files_of_one_moment_are_not_held_against_each_other(tmp_path):
+    archive = scene_archive(tmp_path / "scenes", pattern="farm_%Y%m%d*")
+    path = write_scene(tmp_path / "scenes", "20240102")
+    path.rename(path.with_name("farm_20240102_B02.tif"))
+    path = write_scene(tmp_path / "scenes", "20240102", built=2)
+    path.rename(path.with_name("farm_20240102_B04.tif"))
+    lake = Lake(tmp_path / "lake")
+    made = make_line(lake, archive)
+    assert all(not renewed(made, stage) for stage in ("changes",))
+    assert not contents(lake, archive, "changes")
+
+
+def test_a_lost_ledger_remembers_which_scenes_were_refused(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    write_scene(tmp_path / "scenes", "20240102")
+    (tmp_path / "scenes" / "text_20240109.tif").write_text("no raster")
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    for file in (tmp_path / "lake").glob("ledger.sqlite*"):
+        file.unlink()
+    again = Lake(tmp_path / "lake")
+    plans = plan_archive(Work(again, archive))
+    assert not {name for name, plan in plans.items() if plan.due and not name.endswith("_report")}
+    assert {item.path: bool(item.reason) for item in again.ledger.items("fields")} == {
+        "farm_20240102.tif": False, "text_20240109.tif": True,
+    }  # fmt: skip
