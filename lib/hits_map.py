@@ -17,8 +17,6 @@ def places_geojson(outlines: Sequence[bytes], properties: Sequence[Mapping[str, 
 
     features = [
         {"type": "Feature", "geometry": mapping(outline), "properties": dict(told)}
-        for outline, told in zip(
-            shapely.orient_polygons(shapely.from_wkb(outlines)), properties, strict=True
-        )
+        for outline, told in zip(shapely.orient_polygons(shapely.from_wkb(outlines)), properties, strict=True)
     ]
     return json.dumps({"type": "FeatureCollection", "features": features}, ensure_ascii=False)

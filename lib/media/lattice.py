@@ -25,8 +25,9 @@ _LONLAT = CRS.from_epsg(4326)
 # In pixels: so little over a pixel's border is rounding.
 _ALIGNED = 0.02
 # Of a tile in degrees: so far may later scenes begin before its first one.
-_BEFORE_DEG = 10
-_SIDES = 16  # parts of a square's side
+_BEFORE_DEG = 10.0
+# A square with wider sides has each in so many parts.
+_WIDE_DEG, _SIDES = 90, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class Lattice:
         import shapely
 
         # In degrees a side may be more than half way around: then a corner doesn't tell the next one.
-        steps = np.arange(0, side, max(1, side // _SIDES)) if self._is_in_degrees else np.zeros(1)
+        is_wide = self._is_in_degrees and side * max(np.abs(self.transform[:2])) > _WIDE_DEG
+        steps = np.linspace(0, side, _SIDES, endpoint=False) if is_wide else np.zeros(1)
         down = np.concatenate([steps, 0 * steps + side, side - steps, 0 * steps])
         along = np.concatenate([0 * steps, steps, 0 * steps + side, side - steps])
         ring = np.stack(self._degrees(tops[:, None] + down, lefts[:, None] + along), axis=-1)
@@ -107,7 +109,9 @@ class Lattice:
     def _is_in_degrees(self) -> bool:
         return bool(CRS.from_user_input(self.crs).is_geographic)
 
-    def pixels(self, lons: np.ndarray, lats: np.ndarray, *, near: tuple[float, float] | None = None) -> Points:
+    def pixels(
+        self, lons: np.ndarray, lats: np.ndarray, *, near: tuple[float, float] | None = None
+    ) -> Points:
         """Rows and columns of places.
 
         Args:
@@ -126,10 +130,13 @@ class Lattice:
         """Longitudes as the lattice counts them."""
         a, b, origin = self.transform[:3]
         if near is None:
-            least = origin - _BEFORE_DEG if a + b >= 0 else origin + _BEFORE_DEG - 360
+            least, most = (-_BEFORE_DEG, 360.0) if a + b >= 0 else (-360.0, _BEFORE_DEG)
         else:
-            least = origin + a * near[1] + b * near[0] - 180
-        return np.asarray(xs - 360 * np.floor((xs - least) / 360))
+            middle = a * near[1] + b * near[0]
+            least, most = middle - 180, middle + 180
+        past = xs - origin
+        # Both ends of a whole turn stay what they are.
+        return np.where((past >= least) & (past <= most), xs, xs - 360 * np.floor((past - least) / 360))
 
     def at(self, lon: float, lat: float) -> tuple[float, float]:
         """Row and column of a place."""

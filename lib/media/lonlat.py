@@ -77,7 +77,9 @@ def _mended(outline: Any) -> Any:
 def _unrolled_polygon(polygon: Any) -> Any:
     import shapely
 
-    shell, *holes = (unrolled(*shapely.get_coordinates(ring).T) for ring in (polygon.exterior, *polygon.interiors))
+    shell, *holes = (
+        unrolled(*shapely.get_coordinates(ring).T) for ring in (polygon.exterior, *polygon.interiors)
+    )
     west = shell[:, 0].min()
     for hole in holes:
         hole[:, 0] += 360 * math.ceil((west - hole[:, 0].min() - _HAIR_DEG) / 360)

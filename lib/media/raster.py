@@ -29,8 +29,7 @@ from lib.media.source import open_regular
 # Classic and BigTIFF, both byte orders.
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SAMPLE_PX = 1024
-_QUANTILES, _ROOM, _DARK_SPAN = (0.02, 0.98), 0.25, 128
-_MOST = 1e37  # no measurement is larger, and float32 has room for what is computed of it
+_QUANTILES, _ROOM, _DARK_SPAN, _MOST = (0.02, 0.98), 0.25, 128, 1e37  # `_MOST`: float32 has room beyond
 # In bytes, which is what rasterio takes it for: GDAL's own reading of a small number, megabytes, would leave
 # nothing kept between reads (thinning out 10,980 x 10,980 px then took 56 s instead of 3).
 _CACHE_BYTES = 256 << 20
@@ -103,11 +102,10 @@ class Scaling:
     high: np.ndarray
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """(3, height, width) values as (height, width, 3) uint8."""
-        # Cut off first: what isn't valid may be as large as numbers get. Where all was one value, more is white.
+        """(3, height, width) values as (height, width, 3) uint8, cut off before anything overflows."""
         high = np.maximum(self.high, np.nextafter(self.low, np.inf))
-        within = np.clip(values.transpose(1, 2, 0), self.low, high).astype(np.float32)
-        return np.asarray(np.nan_to_num((within - self.low) / (high - self.low)) * 255 + 0.5, np.uint8)
+        cut = np.clip(values.transpose(1, 2, 0), self.low, high).astype(np.float32) - self.low
+        return np.asarray(np.nan_to_num(cut / (high - self.low)) * 255 + 0.5, np.uint8)
 
 
 class Scene:
@@ -176,8 +174,7 @@ class Scene:
         is_eight_bit = self.header.dtypes[self.choice.bands[0] - 1] == "uint8" and self.choice.factors is None
         values, valid = self.sample()
         if valid.any():
-            known = np.clip(values[:, valid], -_MOST, _MOST)
-            ends = np.quantile(known, _QUANTILES, axis=1).astype(np.float32)
+            ends = np.quantile(values[:, valid].clip(-_MOST, _MOST), _QUANTILES, axis=1).astype(np.float32)
             span = ends[1] - ends[0]
             if not is_eight_bit or 0 < span.max() < _DARK_SPAN:
                 low, high = ends[0] - _ROOM * span, ends[1] + _ROOM * span

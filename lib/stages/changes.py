@@ -126,7 +126,6 @@ def _table(frame: Any, tile: str, one: Acquisition, before: Acquisition, dates: 
     from shapely import normalize, to_wkb
 
     from lib.media.geofiles import outlines_in_degrees
-    from lib.media.lonlat import wrapped
 
     outlines = outlines_in_degrees(frame)
     middles = [outline.representative_point() for outline in normalize(outlines)]
@@ -135,7 +134,7 @@ def _table(frame: Any, tile: str, one: Acquisition, before: Acquisition, dates: 
             "change": f"{one.item}#change={number}", "item": one.item, "before_item": before.item,
             "tile": tile, "before": datetime.fromisoformat(before.acquired),
             "after": datetime.fromisoformat(one.acquired), "dates": dates, "area_m2": area,
-            "mean_score": score, "lon": float(wrapped(middle.x)), "lat": middle.y, "geometry": to_wkb(outline),
+            "mean_score": score, "lon": middle.x, "lat": middle.y, "geometry": to_wkb(outline),
         }
         for number, (outline, middle, area, score) in enumerate(
             zip(outlines, middles, frame["area"], frame["mean_score"], strict=True)

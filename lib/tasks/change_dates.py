@@ -172,9 +172,7 @@ def open_dates(before: Path, after: Path) -> Iterator[Dates]:
 
 def _require_overlap(earlier: Grid, later: Grid) -> None:
     if not earlier.overlaps(later):
-        shown = [
-            ", ".join(f"{degrees:.5f}" for degrees in grid.lonlat_bounds) for grid in (earlier, later)
-        ]
+        shown = [", ".join(f"{degrees:.5f}" for degrees in grid.lonlat_bounds) for grid in (earlier, later)]
         raise QueryError(
             f"the two don't overlap: BEFORE covers {shown[0]}, AFTER {shown[1]} (west, south, east, north)."
         )

@@ -4,10 +4,15 @@ import json
 from datetime import date
 
 import pytest
+import rasterio
+from scenes import scene_archive, write_scene
 
 from lib.ledger import LedgerItem
+from lib.media import scene_facts
 from lib.stages.acquisitions import Acquisition, acquisitions_of, compared_with
-from lib.stages.placing import period_start
+from lib.stages.placing import ScenePlacer, period_start
+from lib.stages.placing import _bounds as bounds_of
+from lib.tasks.change_dates import open_dates
 from lib.tasks.change_history import against_history, beyond_usual
 
 
@@ -47,6 +52,61 @@ def test_scenes_on_both_sides_of_the_180th_meridian_may_overlap():
     )
     assert west.overlaps(east)
     assert not west.overlaps(Acquisition("", "", "", "", (-179.5, 2.0, -178.0, 3.0)))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([(179, 0, 180, 1), (-180, 0, -178, 1)], [179, 0, -178, 1]),
+        ([(10, 0, 180, 1), (-180, 0, -170, 1)], [10, 0, -170, 1]),
+        ([(-10, 0, 180, 1), (-180, 0, -20, 1)], [-10, 0, -20, 1]),
+        ([(0, -5, 180, 1), (-180, 0, 0, 1)], [-180, -5, 180, 1]),
+        ([(-180, -90, 180, -80)], [-180, -90, 180, -80]),
+        ([(10, 0, 11, 1), (12, 0, 13, 1)], [10, 0, 13, 1]),
+    ],
+    ids=["across", "wide", "most of the earth", "all around", "pole", "not across"],
+)
+def test_bounds_go_the_way_around_that_the_footprint_goes(boxes, expected):
+    import shapely
+
+    shape = shapely.MultiPolygon([shapely.box(*box) for box in boxes])
+    assert bounds_of(shapely.to_wkb(shape)) == expected
+
+
+@pytest.mark.parametrize("error", [ValueError("no such square"), ZeroDivisionError(), RuntimeError("no way")])
+def test_a_scene_whose_place_no_library_understands_is_a_row_and_stops_no_other(tmp_path, monkeypatch, error):
+    write_scene(tmp_path, "20240105")
+    write_scene(tmp_path, "20240112", tile="odd")
+    whole = scene_facts.probe_scene
+
+    def probe(path, **more):
+        if path.name.startswith("odd"):
+            raise error
+        return whole(path, **more)
+
+    monkeypatch.setattr(scene_facts, "probe_scene", probe)
+    placer = ScenePlacer(scene_archive(tmp_path), tmp_path, [])
+    names = ("farm_20240105.tif", "odd_20240112.tif")
+    good, bad = placer.look(dict.fromkeys(names), names).values()
+    assert good.reason == "" and good.shard == "farm__2024-01-01"
+    assert bad.reason.startswith("its place can't be understood: ") and bad.shard.startswith("unplaced__")
+
+
+def test_dates_of_one_extent_across_the_180th_meridian_are_compared(tmp_path):
+    paths = [write_scene(tmp_path, day, crs="EPSG:32760", left=818_000, top=8_120_000)
+             for day in ("20240105", "20240112")]  # fmt: skip
+    with open_dates(*paths) as dates:
+        assert dates.view(0, 0, 320, 320)[2].all()
+
+
+@pytest.mark.parametrize("west", [0, -180])
+def test_a_scene_of_the_whole_earth_is_placed(tmp_path, west):
+    degrees = rasterio.Affine(360 / 320, 0, west, 0, -0.5, 80)
+    write_scene(tmp_path, "20240105", crs="EPSG:4326", transform=degrees)
+    placer = ScenePlacer(scene_archive(tmp_path, tile_grid="fixed:360"), tmp_path, [])
+    (look,) = placer.look({"farm_20240105.tif": None}, []).values()
+    assert look.reason == ""
+    assert json.loads(look.facts)["bounds"][:3:2] == [-180, 180]
 
 
 def test_a_week_begins_on_monday_also_across_new_year():
