@@ -162,8 +162,8 @@ def examples_from_folder(work: Work, folder: Path) -> Examples:
     if not features:
         raise UnreadableMediaError(f"none of the {len(files)} pictures can be read; the first: {refused[0]}")
     notes = [
-        f"cells of {len(features):,} pictures, taken to have the scenes' own pixel size and light: the accuracy "
-        "is the pictures' own; label a few places of the scenes to see what it is there"
+        f"cells of {len(features):,} pictures, taken to have the scenes' own pixel size and light: the "
+        "accuracy is the pictures' own; label a few places of the scenes to see what it is there"
     ]
     if refused:
         notes.append(f"{len(refused)} pictures can't be read, the first: {refused[0]}")
