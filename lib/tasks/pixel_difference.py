@@ -42,6 +42,8 @@ class Light:
 
 def light_between(before: np.ndarray, after: np.ndarray) -> Light:
     """The gain and offset that most of (n, 3) pixels share: least trimmed squares (Rousseeuw 1984)."""
+    if not len(before):
+        return Light(np.ones(3, np.float32), np.zeros(3, np.float32))
     one, other = before.astype(np.float32), after.astype(np.float32)
     medians = np.median(one, 0), np.median(other, 0)
     spreads = [np.median(np.abs(v - m), 0) + 1 for v, m in zip((one, other), medians, strict=True)]
@@ -142,7 +144,7 @@ def sampled_light(view: View, shape: tuple[int, int]) -> Light:
     for before, after, valid in _samples(view, shape):
         is_known = _coarse(valid[..., None]).ravel() == 1
         parts.append([_coarse(side).reshape(-1, 3)[is_known] for side in (before, after)])
-    if not any(len(before) for before, _ in parts):
+    if not parts:
         return Light(np.ones(3, np.float32), np.zeros(3, np.float32))
     before, after = (np.concatenate(part) for part in zip(*parts, strict=True))
     return light_between(before, after)
@@ -152,7 +154,8 @@ def _coarse(picture: np.ndarray) -> np.ndarray:
     """Means of 4 x 4 pixels: noise in what a gain is fitted to would pull it down."""
     rows, columns = (length // _FIT_PX for length in picture.shape[:2])
     whole = picture[: rows * _FIT_PX, : columns * _FIT_PX]
-    return np.asarray(whole.reshape(rows, _FIT_PX, columns, _FIT_PX, -1).mean((1, 3), dtype=np.float32))
+    cells = whole.reshape(rows, _FIT_PX, columns, _FIT_PX, picture.shape[2])
+    return np.asarray(cells.mean((1, 3), dtype=np.float32))
 
 
 def difference_map(view: View, shape: tuple[int, int], *, doubtful: np.ndarray) -> np.ndarray:
