@@ -210,11 +210,14 @@ class PlaceSearcher(Published):
             tile = self.tile(name)
             if tile is None:
                 continue
-            row, column = tile.lattice.at(lon, lat)
+            mine = tiles == name
+            middle = float(np.median(tops[mine])), float(np.median(lefts[mine]))
+            rows, columns = tile.lattice.pixels(np.array([lon]), np.array([lat]), near=middle)
+            row, column = float(rows[0]), float(columns[0])
             inside = (
                 (tops <= row) & (row < tops + STRIDE_PX) & (lefts <= column) & (column < lefts + STRIDE_PX)
             )
-            holds |= inside & (tiles == name)
+            holds |= inside & mine
         return np.flatnonzero(holds & self.alive)
 
     def _nearest_place(self, lon: float, lat: float) -> str:

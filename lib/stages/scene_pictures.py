@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from lib.media.lattice import STRIDE_PX
+from lib.media.lattice import STRIDE_PX, Lattice
 from lib.stages.acquisitions import tile_of
 from lib.stages.making import Work
 from lib.stages.pictures import sheet, thumbnail_pixels
@@ -61,7 +61,7 @@ def pair_pictures(work: Work, tile: Tile, shard: str, scene: dict[str, Any]) -> 
     pen = ImageDraw.Draw(drawn)
     for outline in get_parts(np.asarray(outlines)):
         lons, lats = get_coordinates(outline.exterior).T
-        rows, columns = tile.lattice.pixels(lons, lats)
+        rows, columns = tile.lattice.pixels(lons, lats, near=origin)
         points = np.stack([(columns - origin[1]) * scale, (rows - origin[0]) * scale], axis=-1)
         pen.line([tuple(point) for point in points.tolist()], fill=_RED, width=2)
     return earlier, np.asarray(drawn)
@@ -112,16 +112,14 @@ def mosaic(
 
 def _reach(work: Work, shard: str, item: str, rows: list[dict[str, Any]]) -> tuple[int, int, int, int]:
     """First and last row and column of a scene on the lattice: the last windows reach beyond it."""
-    from shapely import from_wkb, get_coordinates
-
     top, left = (min((row[name] for row in rows), default=0) for name in ("row", "column"))
     bottom, right = (max((row[name] for row in rows), default=0) + STRIDE_PX for name in ("row", "column"))
-    table = work.rows("items", shard, ["item", "footprint"])
-    outline = table.filter(pc.equal(table.column("item"), item)).column("footprint")
+    table = work.rows("items", shard, ["item", "crs", "transform", "height", "width"])
+    found = table.filter(pc.equal(table.column("item"), item)).to_pylist()
     tile = read_tile(work, tile_of(shard))
-    if tile is None or not len(outline):
+    if tile is None or not found:
         return top, left, bottom, right
-    lons, lats = get_coordinates(from_wkb(outline[0].as_py())).T
-    downs, alongs = tile.lattice.pixels(lons, lats)
-    last = min(bottom, round(float(downs.max()))), min(right, round(float(alongs.max())))
-    return top, left, max(last[0], top + 1), max(last[1], left + 1)
+    scene = found[0]
+    own = Lattice(scene["crs"], tuple(scene["transform"])).grid(0, 0, scene["height"], scene["width"])
+    span = tile.lattice.span(own)
+    return top, left, max(min(bottom, span[2]), top + 1), max(min(right, span[3]), left + 1)
