@@ -50,10 +50,13 @@ def light_between(before: np.ndarray, after: np.ndarray) -> Light:
     gain = np.clip(spreads[0] / spreads[1], 0.5, 2)
     found = []
     for start in (Light(np.ones(3), np.zeros(3)), Light(gain, medians[0] - gain * medians[1])):
-        light = start
+        light, fitted = start, np.zeros(len(one), bool)
         for _ in range(_FIT_STEPS):
             apart = ((one - light.gain * other - light.offset) ** 2).sum(1)
-            light = _least_squares(one, other, apart <= np.quantile(apart, _FITTED_SHARE))
+            kept = apart <= np.quantile(apart, _FITTED_SHARE)
+            if (kept == fitted).all():
+                break
+            light, fitted = _least_squares(one, other, kept), kept
         apart = ((one - light.gain * other - light.offset) ** 2).sum(1)
         found.append((float(np.quantile(apart, _FITTED_SHARE)), light))
     return min(found, key=lambda pair: pair[0])[1]
