@@ -82,6 +82,7 @@ def test_a_late_scene_makes_its_cell_and_the_next_change_and_ends_as_in_order(tm
         assert contents(lake, archive, stage) == contents(in_order, archive, stage)
 
 
+@pytest.mark.slow
 def test_with_history_a_late_scene_renews_as_many_changes_as_look_back_on_it(tmp_path):
     archive = scene_archive(tmp_path / "scenes", history=4)
     for day in (*DAYS[:1], *DAYS[2:]):
@@ -94,6 +95,7 @@ def test_with_history_a_late_scene_renews_as_many_changes_as_look_back_on_it(tmp
     assert renewed(late, "changes") == {cell(DAYS[1]), cell(DAYS[2]), cell(DAYS[4]), cell(DAYS[5])}
 
 
+@pytest.mark.slow
 def test_what_comes_and_goes_every_week_is_no_change_to_its_history(tmp_path):
     archive = scene_archive(tmp_path / "scenes")
     # Fields that are bare every other week; then something is built.
