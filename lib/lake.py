@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
-from pyarrow import dataset
 
 from lib.errors import LakeError, QueryError
 from lib.ledger import Ledger, LedgerItem
@@ -240,6 +239,9 @@ class Lake:
         Raises:
             LakeError: The file is missing or damaged.
         """
+        # Brings pandas with it, which costs a search from a cold shell half a second.
+        from pyarrow import dataset
+
         path = self.path(place)
         try:
             for piece in dataset.dataset(path).get_fragments():
