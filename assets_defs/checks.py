@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 WARN_REJECTED_PCT = 5.0
 
 
-def _few_rejects(archive: Archive) -> dg.AssetChecksDefinition:
+def few_rejects_of(archive: Archive) -> dg.AssetChecksDefinition:
+    """Whether few of an archive's files are refused; blocking where its entry sets a limit."""
+
     @dg.asset_check(
         asset=dg.AssetKey([archive.name, "items"]),
         name="few_rejects",
@@ -42,15 +44,32 @@ def _few_rejects(archive: Archive) -> dg.AssetChecksDefinition:
     return few_rejects
 
 
+def _of_shards(work: Work, stage: str, faults_of: "Callable[[Work], Sequence[str]]") -> dg.AssetCheckResult:
+    """The outcome of a check that names shards at fault: those are made again by the next run."""
+    from lib.stages.faulty import drop_faulty
+
+    faults = faults_of(work)
+    dropped = drop_faulty(work, stage, faults)
+    again = f". The next run makes {len(dropped)} of its shards again" if dropped else ""
+    return dg.AssetCheckResult(
+        passed=not faults, description="; ".join(faults[:10]) + again if faults else "all of them"
+    )
+
+
 def _index_is_whole(
     archive: Archive, indexed: "Callable[[], Indexed]", stage: str
 ) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=dg.AssetKey([archive.name, stage]), name="index_is_whole", blocking=True)
     def index_is_whole(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         """The index holds just what the Parquet files hold, and finds enough of what exact search finds."""
+        from lib.stages.faulty import drop_whole
         from lib.stages.verify import index_faults
 
-        faults, facts = index_faults(Work(lake, archive), indexed())
+        work = Work(lake, archive)
+        faults, facts = index_faults(work, indexed())
+        if faults:
+            # Else the next run would take it for done, and publish what stands on it.
+            drop_whole(work, stage)
         return dg.AssetCheckResult(
             passed=not faults,
             description="; ".join(faults) or "just the rows that stand",
@@ -69,15 +88,14 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
         """Every frame has a vector, every vector is finite and has a length."""
         from lib.stages.verify import embedding_faults
 
-        faults = embedding_faults(Work(lake, archive))
-        return dg.AssetCheckResult(passed=not faults, description="; ".join(faults[:10]) or "all of them")
+        return _of_shards(Work(lake, archive), "frame_embeddings", embedding_faults)
 
     def clips() -> "Indexed":
         from lib.stages.clip_index import CLIPS
 
         return CLIPS
 
-    return [_few_rejects(archive), one_vector_a_frame, _index_is_whole(archive, clips, "clip_index")]
+    return [few_rejects_of(archive), one_vector_a_frame, _index_is_whole(archive, clips, "clip_index")]
 
 
 def scene_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
@@ -89,12 +107,36 @@ def scene_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
         """Every window has a vector, every vector is finite and has a length."""
         from lib.stages.verify import window_faults
 
-        faults = window_faults(Work(lake, archive))
-        return dg.AssetCheckResult(passed=not faults, description="; ".join(faults[:10]) or "all of them")
+        return _of_shards(Work(lake, archive), "window_embeddings", window_faults)
 
     def windows() -> "Indexed":
         from lib.stages.scene_index import WINDOWS
 
         return WINDOWS
 
-    return [_few_rejects(archive), one_vector_a_window, _index_is_whole(archive, windows, "scene_index")]
+    return [few_rejects_of(archive), one_vector_a_window, _index_is_whole(archive, windows, "scene_index")]
+
+
+def pair_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
+    """The checks of one archive of pairs."""
+    name = archive.name
+
+    @dg.asset_check(asset=dg.AssetKey([name, "aligner"]), name="tells_apart", blocking=True)
+    def tells_apart(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+        """The heads tell contents apart: those that map everything to one point are not published."""
+        from lib.stages.verify import aligner_faults
+
+        fault, doubt, facts = aligner_faults(Work(lake, archive))
+        return dg.AssetCheckResult(
+            passed=not fault and not doubt,
+            severity=dg.AssetCheckSeverity.ERROR if fault else dg.AssetCheckSeverity.WARN,
+            description=fault or doubt or "they do",
+            metadata=dict(facts),
+        )
+
+    def sides() -> "Indexed":
+        from lib.stages.gallery_index import SIDES_INDEXED
+
+        return SIDES_INDEXED
+
+    return [few_rejects_of(archive), tells_apart, _index_is_whole(archive, sides, "gallery_index")]

@@ -29,7 +29,7 @@ def cells_of(archive: Archive) -> dg.MultiPartitionsDefinition:
 
 def partitions_of(archive: Archive) -> dg.PartitionsDefinition[str]:
     """What an archive's sharded assets are partitioned by."""
-    return cells_of(archive) if archive.kind == "scene" else shards_of(archive.name)
+    return cells_of(archive) if archive.line == "scene" else shards_of(archive.name)
 
 
 def shards_policy() -> dg.BackfillPolicy:
@@ -57,14 +57,14 @@ def looks_back(archive: Archive) -> dg.MultiPartitionMapping:
 
 def key_of(archive: Archive, shard: str) -> str:
     """The partition key of a shard."""
-    if archive.kind != "scene":
+    if archive.line != "scene":
         return shard
     return dg.MultiPartitionKey({"tile": tile_of(shard), archive.scenes.period: period_of(shard)})
 
 
 def shard_of(archive: Archive, key: str) -> str:
     """The shard of a partition key."""
-    if archive.kind != "scene":
+    if archive.line != "scene":
         return key
     sides = cells_of(archive).get_partition_key_from_str(key).keys_by_dimension
     return cell_name(sides["tile"], sides[archive.scenes.period])
@@ -72,12 +72,12 @@ def shard_of(archive: Archive, key: str) -> str:
 
 def dynamic_keys(archive: Archive, shards: Sequence[str]) -> list[str]:
     """The keys that have to be added before a run may name these shards."""
-    return sorted({tile_of(shard) for shard in shards} if archive.kind == "scene" else shards)
+    return sorted({tile_of(shard) for shard in shards} if archive.line == "scene" else shards)
 
 
 def spans(archive: Archive, shards: Sequence[str], wanted: set[str]) -> Iterator[list[str]]:
     """The wanted shards, in runs: each its first and last name a range of partitions that a run can take."""
-    if archive.kind != "scene":
+    if archive.line != "scene":
         for is_wanted, group in groupby(shards, key=lambda shard: shard in wanted):
             if is_wanted:
                 run = list(group)

@@ -7,6 +7,7 @@ import dagster as dg
 
 from lib.catalog import Catalog
 from lib.lake import Lake
+from lib.stages.line import LINES, line_of
 
 SCOREBOARD = dg.AssetKey(["lake", "scoreboard"])
 
@@ -14,10 +15,11 @@ SCOREBOARD = dg.AssetKey(["lake", "scoreboard"])
 def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
     """The one asset that reads the reports of all lines."""
     reports: Sequence[dg.AssetKey] = [
-        dg.AssetKey([name, stage])
+        dg.AssetKey([name, stage.name])
         for name, archive in catalog.archives.items()
-        if archive.kind == "video"
-        for stage in ("search_report", "summary_report")
+        if archive.kind in LINES
+        for stage in line_of(archive).stages
+        if stage.name.endswith("_report")
     ]
 
     @dg.asset(key=SCOREBOARD, group_name="scoreboard", kinds={"html"}, deps=reports)

@@ -7,6 +7,7 @@ import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from filelock import FileLock
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from lib.alignment.config import AlignerConfig
 from lib.errors import CatalogError
 from lib.sections import (
     ChangeConfig,
@@ -23,6 +25,7 @@ from lib.sections import (
     FramesConfig,
     IndexConfig,
     LandCoverConfig,
+    PairsConfig,
     ScenesConfig,
     Section,
     SummaryConfig,
@@ -38,6 +41,15 @@ SCENE_SIZE_PX = 256
 SCENE_POOLING = ("cls", "patch_mean", "patch_grid", "deep_grid")
 _VIDEO_SECTIONS = ("frames", "clips", "summary")
 _SCENE_SECTIONS = ("scenes", "change", "land_cover")
+# By line, the sections that it has no use for.
+_PAIR_SECTIONS = ("pairs", "aligner")
+_OTHERS = {
+    "video": (*_SCENE_SECTIONS, *_PAIR_SECTIONS),
+    "scene": (*_VIDEO_SECTIONS, *_PAIR_SECTIONS),
+    "pair": (*_VIDEO_SECTIONS, *_SCENE_SECTIONS),
+    "image": (*_VIDEO_SECTIONS, *_SCENE_SECTIONS, *_PAIR_SECTIONS),
+    "change_set": (*_VIDEO_SECTIONS, *_SCENE_SECTIONS, *_PAIR_SECTIONS, "index"),
+}
 
 
 class Archive(Section):
@@ -71,18 +83,35 @@ class Archive(Section):
     scenes: ScenesConfig = ScenesConfig()
     change: ChangeConfig = ChangeConfig()
     land_cover: LandCoverConfig = LandCoverConfig()
+    pairs: PairsConfig | None = Field(
+        default=None, description="of a pair archive: what its two sides are, and where they are told"
+    )
+    aligner: AlignerConfig = AlignerConfig()
+
+    def pair_sides(self) -> PairsConfig:
+        """What a pair archive's two sides are."""
+        if self.pairs is None:
+            raise CatalogError(f"archive {self.name!r} is of kind {self.kind}: it has no sides.")
+        return self.pairs
 
     def pooling(self) -> tuple[str, ...]:
         """Names of the vectors kept for each sample."""
         # A scene's grids are what changes, land cover and places are told from.
         return SCENE_POOLING if self.kind == "scene" else self.embedding.pooling()
 
+    @property
+    def line(self) -> str:
+        """The line that it runs through: its kind's, or `change_set` for labelled pairs of pictures."""
+        has_pairs = self.kind == "scene" and self.dataset is not None and _has_pairs(self.dataset)
+        return "change_set" if has_pairs else self.kind
+
     def as_entry(self) -> dict[str, Any]:
-        """What the catalog says of it: every default, of the sections that its kind has."""
-        others = {"scene": _VIDEO_SECTIONS}.get(self.kind, _SCENE_SECTIONS)
-        entry = self.model_dump(exclude={"name", *others}, exclude_none=True)
-        if self.kind == "scene":
-            del entry["embedding"]["grid"], entry["shard_items"], entry["shard_bytes"]
+        """What the catalog says of it: every default, of the sections that its line has."""
+        entry = self.model_dump(exclude={"name", *_OTHERS[self.line]}, exclude_none=True)
+        if self.kind in ("scene", "pair"):
+            del entry["embedding"]["grid"]
+        if self.line == "scene":
+            del entry["shard_items"], entry["shard_bytes"]
         return entry
 
     @field_validator("name")
@@ -96,6 +125,22 @@ class Archive(Section):
         if self.kind == "scene" and self.embedding.size_px != SCENE_SIZE_PX:
             raise ValueError(f"a scene's windows are of {SCENE_SIZE_PX} px: set embedding.size_px to that")
         return self
+
+    @model_validator(mode="after")
+    def _pairs_have_sides(self) -> "Archive":
+        if self.kind == "pair" and self.pairs is None:
+            raise ValueError("an archive of pairs says what its sides are: give it a section `pairs`")
+        return self
+
+
+@cache
+def _has_pairs(name: str) -> bool:
+    from lib.datasets import dataset
+
+    try:
+        return dataset(name).read_pairs is not None
+    except CatalogError:
+        return False  # an unknown dataset is named when its files are wanted
 
 
 def check_name(name: str) -> None:
@@ -127,7 +172,7 @@ class Catalog:
         known = ", ".join(near or sorted(self.archives)[:10]) or "none yet"
         raise CatalogError(
             f"no archive named {name!r} in {self.path} (known: {known}). "
-            f"`dinolake add {name} video FOLDER` makes one."
+            f"`dinolake add {name} KIND FOLDER` makes one, of kind video or scene."
         )
 
 

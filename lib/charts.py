@@ -22,6 +22,7 @@ def line_plot(
     chosen_s: Sequence[tuple[float, float]] = (),
     cuts_s: Sequence[float] = (),
     y_label: str = "score",
+    x_label: str | None = None,
 ) -> Markup:
     """Draw curves over a film's time, the chosen shots shaded and the true cuts marked.
 
@@ -31,6 +32,7 @@ def line_plot(
         chosen_s: Start and end of each shot that the summary took.
         cuts_s: Where the truth has its cuts.
         y_label: What the values are, with their unit if they have one.
+        x_label: What is drawn over, where it is no film's time: epochs.
 
     Raises:
         ValueError: A series is not as long as `times_s`.
@@ -56,7 +58,7 @@ def line_plot(
         low, high = ticks[0], ticks[-1]
         return round(_HEIGHT - _BOTTOM - (v - low) / (high - low) * (_HEIGHT - _TOP - _BOTTOM), 1)
 
-    is_long = end > 120
+    is_long = end > 120 and x_label is None
     return render(
         "plot.svg.j2",
         empty=False,
@@ -74,9 +76,11 @@ def line_plot(
             (x(t), clock(t).removesuffix(".0") if is_long else f"{t:g}") for t in _time_ticks(start, end)
         ],
         y_ticks=[(y(v), tick(v)) for v in ticks],
-        x_label="time (min:s)" if is_long else "time (s)",
+        x_label=x_label or ("time (min:s)" if is_long else "time (s)"),
         y_label=y_label,
-        says=f"{', '.join(series)} over {clock(start)} to {clock(end)}; "
+        says=f"{', '.join(series)} over {x_label} {start:g} to {end:g}"
+        if x_label
+        else f"{', '.join(series)} over {clock(start)} to {clock(end)}; "
         f"{len(chosen_s)} chosen shots, {len(cuts_s)} true cuts",
     )
 

@@ -7,19 +7,23 @@ and without asking whether the file changed.
 """
 
 import hashlib
+import ipaddress
 import json
 import re
+import socket
 import ssl
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 import urllib3
 from requests import exceptions as failures
+from requests.adapters import HTTPAdapter
 
 from lib.datasets import RemoteFile
 from lib.errors import FetchError
@@ -32,6 +36,8 @@ MAX_REDIRECTS = 5
 MAX_WAIT_S = 60
 TIMEOUT_S = (10.0, 60.0)  # to connect, between two reads
 CHUNK_BYTES = 1 << 20
+# What to do about a dataset's file that can't be had; other sources have other ways.
+INSTEAD = "Set a `mirror`, or `root` if you have the files."
 
 
 class _CutError(Exception):
@@ -42,9 +48,56 @@ class _CutError(Exception):
         self.wait_s = wait_s
 
 
+class PrivateAddressError(failures.InvalidURL):
+    """A document of a stranger's leads into a network that isn't everyone's."""
+
+
+class PublicAddresses(HTTPAdapter):
+    """Refuses hosts of this machine and of private networks, whatever redirects lead there.
+
+    For what documents of strangers name: a router's page is nothing that a catalogue should have fetched.
+
+    Args:
+        home: The one host that is not asked: the document's own.
+    """
+
+    def __init__(self, home: str | None, **settings: Any):
+        super().__init__(**settings)
+        self._home = home
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **settings: Any) -> requests.Response:
+        """As `HTTPAdapter.send`, which is called anew for every redirect.
+
+        Raises:
+            PrivateAddressError: The host is, or its name means, such an address.
+        """
+        host = urlsplit(request.url or "").hostname or ""
+        if host != self._home and (address := _private_address(host)):
+            raise PrivateAddressError(
+                f"leads to {host} ({address}), which is in no public network: what a document of strangers "
+                "names isn't fetched from there"
+            )
+        return super().send(request, *args, **settings)
+
+
+def _private_address(host: str) -> str:
+    """The address of this machine, or of a private network, that a host has; "" where it has none."""
+    try:
+        found = {str(told[4][0]).partition("%")[0] for told in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return ""  # nor can it be reached, but by a proxy that knows the name
+    for text in sorted(found):
+        address = ipaddress.ip_address(text)
+        # ::ffff:127.0.0.1 is 127.0.0.1.
+        if not (getattr(address, "ipv4_mapped", None) or address).is_global:
+            return text
+    return ""
+
+
 def download(
-    file: RemoteFile, url: str, to: Path, *, token: str | None = None, progress: Progress | None = None
-) -> str:
+    file: RemoteFile, url: str, to: Path, *, token: str | None = None, progress: Progress | None = None,
+    adapter: HTTPAdapter | None = None, instead: str = INSTEAD,
+) -> str:  # fmt: skip
     """Download a file from an address, going on from what an earlier call left in `<to>.part`.
 
     Args:
@@ -53,6 +106,8 @@ def download(
         to: Where it will be; the folder must exist.
         token: Sent as a bearer token, to this host only.
         progress: Called after each piece.
+        adapter: Sends the requests, where not every host may be asked.
+        instead: What to do where it can't be had, for the messages.
 
     Returns:
         The SHA-256 of what came.
@@ -61,21 +116,24 @@ def download(
         FetchError: It isn't there, isn't given out, doesn't come whole, has another hash, or doesn't fit the
             disk.
     """
-    transfer = _Transfer(file, url, Path(f"{to}.part"), Path(f"{to}.part.json"), progress)
+    transfer = _Transfer(file, url, Path(f"{to}.part"), Path(f"{to}.part.json"), progress, instead=instead)
     with requests.Session() as session:
         session.max_redirects = MAX_REDIRECTS
+        if adapter is not None:
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
         # What is on the server is wanted byte for byte: a .tgz must not arrive unzipped.
         session.headers["Accept-Encoding"] = "identity"
         if token:
             session.headers["Authorization"] = f"Bearer {token}"
         transfer.finish(session)
-    sha256 = _check_hash(file, url, transfer.part)
+    sha256 = _check_hash(file, url, transfer.part, instead)
     transfer.part.replace(to)
     transfer.state.unlink(missing_ok=True)
     return sha256
 
 
-def _check_hash(file: RemoteFile, url: str, part: Path) -> str:
+def _check_hash(file: RemoteFile, url: str, part: Path, instead: str) -> str:
     sha256 = _hash_of(part, "sha256")
     # A publisher's MD5 finds damage as well; it is asked only where there is nothing better.
     seen = _hash_of(part, "md5") if file.md5 and not file.sha256 else sha256
@@ -85,8 +143,7 @@ def _check_hash(file: RemoteFile, url: str, part: Path) -> str:
             page = " It looks like a web page." if stream.read(64).lstrip().startswith(b"<") else ""
         part.unlink()
         raise FetchError(
-            f"{file.name} from {url} has the hash {seen}, not {expected}: it was deleted.{page} "
-            "Try another `mirror`, or unpack a copy that you trust and set `root` to its folder."
+            f"{file.name} from {url} has the hash {seen}, not {expected}: it was deleted.{page} {instead}"
         )
     return sha256
 
@@ -104,6 +161,7 @@ class _Transfer:
     state: Path  # which version of the file the part belongs to
     progress: Progress | None
     verify: bool = True
+    instead: str = INSTEAD
 
     def finish(self, session: requests.Session) -> None:
         furthest = self._have()
@@ -117,8 +175,7 @@ class _Transfer:
                 if in_vain >= ATTEMPTS:
                     raise FetchError(
                         f"{self.file.name} can't be fetched from {self.url}: {cut}. {size_text(furthest)} "
-                        "are kept: the same command goes on from there. Or set a `mirror`, or `root` if you "
-                        "have the files."
+                        f"are kept: the same command goes on from there. {self.instead}"
                     ) from cut
                 sleep(min(max(2.0**in_vain - 1, cut.wait_s), MAX_WAIT_S))
 
@@ -133,12 +190,14 @@ class _Transfer:
         except failures.TooManyRedirects as error:
             raise FetchError(
                 f"{self.url} redirects more than {MAX_REDIRECTS} times, which looks like a loop. "
-                f"Set a `mirror`, or `root` if you have the files."
+                f"{self.instead}"
             ) from error
+        except PrivateAddressError as error:
+            # Without a cause, for it is this file's fault and not the network's.
+            raise FetchError(f"{self.url} {error}.") from None
         except (failures.InvalidSchema, failures.InvalidURL, failures.MissingSchema) as error:
             raise FetchError(
-                f"{self.url} is, or leads to, an address that is no http or https ({error}). "
-                "For files that are here already, set `root`."
+                f"{self.url} is, or leads to, an address that is no http or https ({error}). {self.instead}"
             ) from error
         except failures.SSLError as error:
             if "CERTIFICATE_VERIFY_FAILED" not in str(error):
@@ -162,8 +221,7 @@ class _Transfer:
         if self.file.sha256 is None or "Authorization" in session.headers:
             raise FetchError(
                 f"the certificate of {urlsplit(self.url).hostname} can't be verified, and no hash of "
-                f"{self.file.name} is known to check it by ({error}). Set a `mirror`, or `root` if you have "
-                "the files."
+                f"{self.file.name} is known to check it by ({error}). {self.instead}"
             ) from error
         self.verify = False
         raise _CutError("its certificate can't be verified") from error
@@ -214,7 +272,7 @@ class _Transfer:
         }.get(status, "it won't send the file")
         raise FetchError(
             f"{self.file.name} can't be fetched: {self.url} answers {status} {response.reason}; {why}. "
-            f"Set a `mirror`, or unpack the files yourself and set `root` to their folder."
+            f"{self.instead}"
         )
 
     def _total(self, response: requests.Response, have: int) -> int | None:
@@ -226,7 +284,7 @@ class _Transfer:
         if not is_marked and not (self.file.sha256 or self.file.md5):
             raise FetchError(
                 f"{self.url} doesn't say how long {self.file.name} is, and no hash of it is known: nothing "
-                "could tell a whole file from half of it. Set a `mirror`, or `root` if you have the files."
+                f"could tell a whole file from half of it. {self.instead}"
             )
         return None
 

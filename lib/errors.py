@@ -76,3 +76,7 @@ class RunInterruptedError(DinolakeError):
     """A run was told to end (Ctrl-C)."""
 
     exit_status = 130
+
+
+class AlignerError(DinolakeError):
+    """Heads can't be fitted, aren't there, or map everything to one point."""

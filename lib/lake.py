@@ -272,7 +272,7 @@ class Lake:
         except duckdb.Error as error:
             columns = ", ".join(table.column_names)
             raise QueryError(
-                f"--where {where!r}: {str(error).splitlines()[0]} Columns: {columns}."
+                f"--where {where!r}: {str(error).splitlines()[0].rstrip('.!')}. Columns: {columns}."
             ) from error
         finally:
             connection.close()

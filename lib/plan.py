@@ -8,7 +8,7 @@ from typing import Any
 from lib.errors import CatalogError
 from lib.lake import WHOLE
 from lib.ledger import LedgerItem
-from lib.stages.line import LINES
+from lib.stages.line import line_of
 from lib.stages.making import Work
 from lib.stages.sources import UNREAD, foresee
 
@@ -37,7 +37,7 @@ def plan_archive(work: Work) -> dict[str, StagePlan]:
     """
     work, at_source = _ahead(work)
     plans: dict[str, StagePlan] = {}
-    for stage in LINES[work.archive.kind].stages:
+    for stage in line_of(work.archive).stages:
         plan = plans[stage.name] = StagePlan()
         for shard in work.prints.shards if stage.is_sharded else [WHOLE][: len(work.prints.shards)]:
             if work.is_current(stage.name, shard):

@@ -1,6 +1,7 @@
 """The columns of the lake's Parquet files, stage by stage. Read by DuckDB and pyarrow as they lie."""
 
 import json
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -182,10 +183,11 @@ WINDOWS = pa.schema(
 )
 
 
-def window_embeddings(cls_dim: int, patch_dim: int, deep_dim: int, cells: int) -> pa.Schema:
+def window_embeddings(cls_dim: int, patch_dim: int, deep_dim: int, cells: int, *, kinds: int) -> pa.Schema:
     """One row a window; grids are row-major float16 of its own cells (a margin is the neighbours').
 
-    `perturbed` is null but for some windows: how far each cell moves when the window is spoiled in that way.
+    `perturbed` and `pixel_noise` are null but for some windows: how far each cell moves when the window is
+    spoiled in that way; and how far its pixels do, a count for each of 256 levels, kind by kind.
     """
     moved = pa.struct([("kind", pa.int8()), ("distance", pa.binary(2 * cells))])
     return pa.schema(
@@ -203,6 +205,7 @@ def window_embeddings(cls_dim: int, patch_dim: int, deep_dim: int, cells: int) -
                 "cell_valid", pa.binary(cells), nullable=False
             ),  # uint8: percent of its pixels with data
             pa.field("perturbed", pa.list_(moved)),
+            pa.field("pixel_noise", pa.binary(2 * 256 * kinds)),  # uint16
         ]
     )
 
@@ -233,6 +236,69 @@ LAND_COVER = pa.schema(
         pa.field("area_ha", pa.float64(), nullable=False),
     ]
 )
+
+
+PAIR_ITEMS = pa.schema(
+    [
+        pa.field("item", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
+        pa.field("line", pa.int64()),
+        pa.field("content_hash", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("left", pa.string()),  # as the table says it: a path, or the text itself
+        pa.field("right", pa.string()),
+        pa.field("left_hash", pa.string()),
+        pa.field("right_hash", pa.string()),
+        pa.field("left_text", pa.string()),
+        pa.field("right_text", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("lon", pa.float64()),
+        pa.field("lat", pa.float64()),
+        # Right sides that are neither right nor wrong.
+        pa.field("near", pa.list_(pa.string()), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("verdict", pa.string(), nullable=False),
+        pa.field("removed", pa.bool_(), nullable=False),
+    ]
+)
+
+
+def side_embeddings(dims: Mapping[str, int]) -> pa.Schema:
+    """One row a distinct content of one side, with its vectors by name, and a thumbnail of a picture."""
+    return pa.schema(
+        [
+            pa.field("sample", pa.string(), nullable=False),
+            pa.field("item", pa.string(), nullable=False),
+            pa.field("sample_hash", pa.string(), nullable=False),
+            *(pa.field(name, vector(length), nullable=False) for name, length in dims.items()),
+            pa.field("thumbnail", pa.binary()),
+        ]
+    )
+
+
+ALIGNER = pa.schema(
+    [
+        pa.field("rung", pa.string(), nullable=False),
+        pa.field("seed", pa.int32(), nullable=False),
+        pa.field("epoch", pa.int32(), nullable=False),
+        pa.field("loss", pa.float32()),
+        pa.field("validation", pa.float32()),  # R@1 on what is held out of training
+    ]
+)
+
+
+def shared_embeddings(dim: int) -> pa.Schema:
+    """One row a distinct content of either side, in the space that an aligner maps both to."""
+    return pa.schema(
+        [
+            pa.field("sample", pa.string(), nullable=False),  # left:ITEM or right:ITEM
+            pa.field("side", pa.string(), nullable=False),
+            pa.field("item", pa.string(), nullable=False),
+            pa.field("sample_hash", pa.string(), nullable=False),
+            pa.field("vector", vector(dim), nullable=False),
+        ]
+    )
 
 
 def as_geoparquet(schema: pa.Schema, column: str, kinds: list[str]) -> pa.Schema:

@@ -142,3 +142,52 @@ class ChangeConfig(Section):
         description="acquisitions looked back on where four or more stand; 0: the previous one only",
     )
     min_area_m2: float = Field(default=0.0, ge=0, description="smaller changes are left out")
+
+
+class SideConfig(Section):
+    """One side of the pairs: what it is, and what is kept of it."""
+
+    kind: Literal["picture", "depth", "text"] = Field(
+        description="picture, depth (a 16-bit or floating-point map of distances), or text"
+    )
+    column: str = Field(default="", description="the table's column; left out, the side's own name")
+    views: Literal["upright", "turned"] = Field(
+        default="upright",
+        description="upright: as it is; turned: mean over turns, flips and a crop, for an unknown heading",
+    )
+    features: tuple[Literal["cls", "patch_mean", "grid", "deep"], ...] = Field(
+        default=("cls", "patch_mean"),
+        description="vectors kept: cls, patch_mean, grid (5 x 5 means of patches), deep (of the last map)",
+    )
+    encoder: str = Field(default="minilm", description="of text: minilm, hf:FOLDER or dinotxt:FILE")
+    cleaned: Literal["", "report"] = Field(
+        default="", description="of text: report keeps a radiology report's findings and impression"
+    )
+
+    @field_validator("features")
+    @classmethod
+    def _some_feature(cls, features: tuple[str, ...]) -> tuple[str, ...]:
+        if not features or len(set(features)) < len(features):
+            raise ValueError("it should name one feature or more, each once")
+        return features
+
+
+class PairsConfig(Section):
+    """Where pairs are told, what their sides are, and which are held back."""
+
+    left: SideConfig
+    right: SideConfig
+    folder: str = Field(
+        default="",
+        description="folder that paths start from, and none leaves; left out, the table's own",
+    )
+    columns: dict[Literal["id", "split", "group", "lon", "lat"], str] = Field(
+        default={}, description="columns that are called otherwise in the table"
+    )
+    test_share: float = Field(
+        default=0.3, ge=0, lt=1, description="share of the groups held back, where the table has no split"
+    )
+
+    def side(self, name: str) -> SideConfig:
+        """`left` or `right`."""
+        return self.left if name == "left" else self.right

@@ -20,7 +20,7 @@ import requests
 from filelock import FileLock
 
 from lib.datasets import RemoteFile
-from lib.download import TIMEOUT_S, Progress, download
+from lib.download import TIMEOUT_S, Progress, PublicAddresses, download
 from lib.errors import FetchError, UnreadableMediaError
 from lib.stac_config import StacConfig, is_address
 from lib.stac_documents import open_session
@@ -33,6 +33,7 @@ _TIFF_TYPES = ("image/tiff", "image/vnd.stac.geotiff", "image/x.geotiff")
 _TIFF_SUFFIXES = (".tif", ".tiff")
 _DEFAULT_ASSET = "visual"
 _MAX_NAME = 120
+_INSTEAD = "Ask whoever keeps the catalogue, or leave the item out by `bbox`, `datetime` or `collections`."
 _ORIGIN = "dinolake:origin"
 _ASSET_VERSION = ("updated", "file:checksum")
 # What a STAC item of the wrong shape does to pystac.
@@ -133,7 +134,8 @@ class _Fetching:
         tif, item_path = self.into / f"{name}.tif", self.into / f"{name}.json"
         if str(item_path.resolve()) == found.at or str(tif.resolve()) == source:
             raise UnreadableMediaError("it lies where it would be written: fetch into another folder")
-        version = _remote_version(source, item, asset) if is_address(source) else _local_version(source)
+        home = self.config.home
+        version = _remote_version(source, item, asset, home) if is_address(source) else _local_version(source)
         known = _origin_in(item_path)
         stands = (
             known is not None
@@ -163,7 +165,8 @@ class _Fetching:
         came = self.work / tif.name
         if is_address(source):
             file = RemoteFile(source, tif.name, sha256=_sha256_of(asset))
-            download(file, source, came, progress=self.progress)
+            adapter = PublicAddresses(self.config.home)
+            download(file, source, came, progress=self.progress, adapter=adapter, instead=_INSTEAD)
         if not is_tiff(came if is_address(source) else Path(source)):
             came.unlink(missing_ok=True)
             raise UnreadableMediaError(f"{source} is no TIFF")
@@ -248,13 +251,13 @@ def _local_version(source: str) -> str:
     return f"{facts.st_size} bytes, {facts.st_mtime_ns}"
 
 
-def _remote_version(url: str, item: "Item", asset: "Asset") -> str | None:
+def _remote_version(url: str, item: "Item", asset: "Asset", home: str | None) -> str | None:
     """What tells this version of a file from another; None where nothing does."""
     stated = (item.properties.get("updated"), *(asset.extra_fields.get(key) for key in _ASSET_VERSION))
     if any(stated):
         return json.dumps(stated)
     try:
-        with open_session() as session:
+        with open_session(home) as session:
             answer = session.head(url, timeout=TIMEOUT_S, allow_redirects=True)
     except requests.RequestException:
         return None  # the download will say what is wrong

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,6 +37,11 @@ class StacConfig(Section):
     def is_remote(self) -> bool:
         """Whether it is read over the network."""
         return is_address(self.href)
+
+    @property
+    def home(self) -> str | None:
+        """The host that its documents come from; None where they lie on disk."""
+        return urlsplit(self.href).hostname if self.is_remote else None
 
     def span(self) -> tuple[dt.datetime | None, dt.datetime | None]:
         """First and last instant wanted, both UTC; None where there is no such end."""

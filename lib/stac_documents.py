@@ -13,9 +13,8 @@ from urllib.parse import unquote, urljoin
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
-from lib.download import MAX_REDIRECTS, TIMEOUT_S
+from lib.download import MAX_REDIRECTS, TIMEOUT_S, PublicAddresses
 from lib.errors import FetchError, UnreadableMediaError
 from lib.media.source import open_regular
 from lib.stac_config import is_address
@@ -69,8 +68,12 @@ class Reach:
         return str(path)
 
 
-def open_session() -> requests.Session:
-    """A session that tries three times, and follows few redirects."""
+def open_session(home: str | None) -> requests.Session:
+    """A session that tries three times, follows few redirects, and asks no host of a private network.
+
+    Args:
+        home: The host of the catalogue itself, which the user named: it may be anywhere.
+    """
     session = requests.Session()
     session.max_redirects = MAX_REDIRECTS
     # A server's own Retry-After isn't heeded: it may name any number of hours.
@@ -79,7 +82,7 @@ def open_session() -> requests.Session:
         allowed_methods=None, redirect=False, respect_retry_after_header=False,
     )  # fmt: skip
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
+        session.mount(scheme, PublicAddresses(home, max_retries=retry))
     return session
 
 

@@ -48,7 +48,7 @@ def find_items(config: StacConfig) -> list[Found]:
         FetchError: The source can't be reached or is no STAC, or more items match than may.
     """
     root, reach = _root(config), reach_of(config)
-    with open_session() as session:
+    with open_session(config.home) as session:
         try:
             document = read_document(root, session)
             search = _search_of(document, root, reach)

@@ -14,10 +14,11 @@ from lib.sections import EmbeddingConfig, FramesConfig, ScenesConfig
 from lib.settings import read_settings
 from lib.stac_config import StacConfig
 from lib.stages.line import LINES
+from orchestration.adding_pairs import pair_sections
 
 # Files that are looked into for the first day of an archive.
 _LOOKED_INTO = 400
-_NOUNS = {"video": "videos", "scene": "scenes"}
+_NOUNS = {"video": "videos", "scene": "scenes", "pair": "pairs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Asked:
     bbox: str | None = None
     datetime: str | None = None
     assets: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def is_stac(self) -> bool:
@@ -44,8 +46,15 @@ class Asked:
         return self.root is not None and ("://" in self.root or self.root.lower().endswith(".json"))
 
     @property
+    def is_change_set(self) -> bool:
+        """Whether the dataset is one of labelled pairs of pictures."""
+        from lib import datasets
+
+        return self.dataset is not None and datasets.dataset(self.dataset).read_pairs is not None
+
+    @property
     def folder(self) -> Path | None:
-        """The folder of the sources."""
+        """The folder of the sources; of pairs, their table."""
         return None if self.root is None or self.is_stac else Path(self.root).expanduser().absolute()
 
 
@@ -70,6 +79,8 @@ def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Arch
             say(note)
     resolve(backbone)  # a spec that can't be had is met here, not an hour into a run
     size_px = SCENE_SIZE_PX if asked.kind == "scene" else 224
+    if asked.kind == "pair":
+        sections |= pair_sections(asked.folder, asked.dataset, asked.columns, say)
     entry = Archive(
         name=asked.name,
         kind=asked.kind,  # type: ignore[arg-type]
@@ -95,7 +106,14 @@ def _check_source(asked: Asked) -> None:
         raise UsageError(f"give a folder with the {noun}, or --dataset NAME.")
     if asked.is_stac and asked.kind != "scene":
         raise UsageError(f"{asked.root} is no folder; STAC catalogues are sources of scenes.")
-    if asked.folder is not None and not asked.folder.is_dir():
+    if asked.columns and asked.kind != "pair":
+        raise UsageError("--map is for pairs: it says what their table's columns are called.")
+    if asked.kind == "pair" and asked.folder is not None:
+        if not asked.folder.is_file():
+            raise CatalogError(
+                f"{asked.root} is no file. Give the CSV that tells the pairs: left,right[,split,…]."
+            )
+    elif asked.folder is not None and not asked.folder.is_dir():
         raise CatalogError(f"{asked.root} is no folder. Give the folder that holds the {noun}.")
     if asked.dataset is not None:
         from lib.datasets import dataset
@@ -107,10 +125,14 @@ def _check_source(asked: Asked) -> None:
 
 def _sections(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:
     option = ""
+    if asked.kind == "pair":
+        return {}
     try:
         if asked.kind == "video":
             option = f"--per-second is {asked.per_second:g}"
             return {"frames": FramesConfig(per_second=asked.per_second)}
+        if asked.is_change_set:
+            return {}  # its pictures have neither place nor date
         option = f"--start is {asked.start!r}" if asked.start else f"--period is {asked.period!r}"
         from lib.media.scene_facts import check_pattern
 

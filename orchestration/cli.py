@@ -88,10 +88,12 @@ def archives(as_json: JsonOption = False) -> None:
 @app.command()
 def add(
     name: Annotated[str, typer.Argument(help="What to call it: [a-z][a-z0-9_]*.")],
-    kind: Annotated[str, typer.Argument(help="video or scene (pair and image come later).")],
+    kind: Annotated[str, typer.Argument(help="video, scene or pair (image comes later).")],
     root: Annotated[
         str | None,
-        typer.Argument(help="Folder of the sources. Scenes: a STAC API's address or a catalog.json, too."),
+        typer.Argument(
+            help="Folder of the sources. Scenes: a STAC API's address or a catalog.json, too. Pairs: a CSV."
+        ),
     ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="A public dataset instead of a folder, such as ucf101.")
@@ -118,6 +120,10 @@ def add(
     asset: Annotated[
         list[str] | None, typer.Option(help="STAC: the asset to take; several: the first that an item has.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="Pairs: what a column is called: left=street_view_path. Several times."),
+    ] = None,
 ) -> None:
     """Add an archive to the catalog, with the defaults that were chosen for it written into its entry."""
     from orchestration.adding import Asked, add_archive_entry
@@ -125,7 +131,7 @@ def add(
     asked = Asked(
         name, kind, root, dataset=dataset, backbone=backbone, per_second=per_second, pattern=pattern,
         period=period, start=start, collections=tuple(collection or ()), bbox=bbox, datetime=datetime,
-        assets=tuple(asset or ()),
+        assets=tuple(asset or ()), columns=tuple(column or ()),
     )  # fmt: skip
     entry, path = add_archive_entry(asked, say=say)
     say(f"added {entry.name!r} to {path}. Next: dinolake run {entry.name}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lib.errors import DinolakeError
+from lib.errors import DinolakeError, QueryError
 from orchestration.terminal import plural, print_json, say, show, show_table, shown
 
 ArchiveArgument = Annotated[str, typer.Argument(help="An archive of the catalog.")]
@@ -29,6 +29,13 @@ def search(
         Path | None, typer.Option(help="Scenes: a vector file of places that are what is looked for.")
     ] = None,
     unlike: Annotated[Path | None, typer.Option(help="Scenes: a vector file of places that aren't.")] = None,
+    text: Annotated[str | None, typer.Option(help="Pairs: words to look for.")] = None,
+    to: Annotated[
+        str | None, typer.Option(help="Pairs: the side that is searched: left, right, text or image.")
+    ] = None,
+    gallery: Annotated[
+        str | None, typer.Option(help="Pairs: search this archive of videos or scenes with their heads.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", help="Hits wanted.")] = 5,
     where: Annotated[
         str | None, typer.Option(help="SQL over what is found: duration_s > 60, acquired > '2024-01-01'…")
@@ -36,15 +43,29 @@ def search(
     as_json: JsonOption = False,
     sheet: Annotated[Path | None, typer.Option(help="Write a page with the hits' pictures.")] = None,
     clips: Annotated[Path | None, typer.Option(help="Cut the hits as mp4 files into this folder.")] = None,
-    geo: Annotated[Path | None, typer.Option(help="Scenes: write the hits as GeoJSON.")] = None,
+    geo: Annotated[Path | None, typer.Option(help="Scenes, pairs: write the hits as GeoJSON.")] = None,
 ) -> None:
-    """Find moments or places that look like a picture, a clip, a place, or what is stored."""
+    """Find moments, places or the other side of pairs, by a picture, a clip, a place, words or an item."""
     from orchestration.access import open_lake, the_catalog
     from orchestration.searching import Request, answer, check
 
-    request = Request(image=image, video=video, item=item, k=k, where=where, at=at, like=like, unlike=unlike)
+    request = Request(
+        image=image, video=video, item=item, k=k, where=where, at=at, like=like, unlike=unlike, text=text,
+        to=to,
+    )  # fmt: skip
     chosen = the_catalog().archive(archive)
     check(chosen, request, clips=clips, geo=geo)
+    if gallery is not None and chosen.kind != "pair":
+        raise QueryError(f"--gallery uses the heads of pairs; {archive!r} is of {chosen.kind}s.")
+    if chosen.kind == "pair":
+        from orchestration.searching_pairs import answer_pairs, show_pairs
+
+        other = the_catalog().archive(gallery) if gallery is not None else None
+        pairs = answer_pairs(chosen, open_lake(), request, gallery=other, sheet=sheet, geo=geo)
+        for note in pairs.notes:
+            say(note)
+        show_pairs(archive, pairs, as_json=as_json)
+        return
     if chosen.kind == "scene":
         from orchestration.searching_places import answer_places, show_places
 

@@ -35,8 +35,9 @@ def cover_files(
         UsageError: The archive holds no scenes, or the output can't be written there.
         QueryError: The labels can't be read, or lie elsewhere.
     """
-    if archive.kind != "scene":
-        raise UsageError(f"archive {archive.name!r} is of kind {archive.kind}; land cover is told of scenes.")
+    if archive.line != "scene":
+        kind = archive.line.replace("_", " ")
+        raise UsageError(f"archive {archive.name!r} is a {kind} archive; land cover is told of scenes.")
     if not labels.exists():
         raise QueryError(f"{labels} isn't there: give a vector file, or a folder of labelled pictures.")
     if out.suffix.lower() not in (".tif", ".tiff"):

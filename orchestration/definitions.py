@@ -7,6 +7,8 @@ import os
 
 import dagster as dg
 
+from assets_defs.change_sets import change_set_line
+from assets_defs.pairs import pair_line
 from assets_defs.reports import scoreboard
 from assets_defs.scenes import scene_line
 from assets_defs.videos import video_line
@@ -21,9 +23,9 @@ def defs() -> dg.Definitions:
     """Every archive of the catalog as its line of assets."""
     settings = read_settings()
     catalog = read_catalog(settings.catalog)
-    lines = {"video": video_line, "scene": scene_line}
-    archives = [archive for archive in catalog.archives.values() if archive.kind in lines]
-    made = [part for archive in archives for part in lines[archive.kind](archive)]
+    lines = {"video": video_line, "scene": scene_line, "pair": pair_line, "change_set": change_set_line}
+    archives = [archive for archive in catalog.archives.values() if archive.line in lines]
+    made = [part for archive in archives for part in lines[archive.line](archive)]
     return dg.Definitions(
         assets=[
             *(part for part in made if not isinstance(part, dg.AssetChecksDefinition)),

@@ -1,4 +1,4 @@
-"""What `make demo` shows: the video line and the scene line, with answers to check against the truth."""
+"""What `make demo` shows: videos, scenes and pairs through their lines, with answers to check for truth."""
 
 import io
 import time
@@ -42,20 +42,29 @@ def run_demo(*, say: Callable[[str], None]) -> None:
     scenes = run_archive(scenes_archive, lake, say=lambda line: say(f"  {line}"))
     tell_made(scenes, Work(lake, scenes_archive), say)
     show_scenes(Work(lake, scenes_archive), folder, say=say)
+    from orchestration.demo_pairs import PAIRS, show_pairs_found
+
+    say("\nPairs: windows of the same scene in visible light and in infrared, turned, flipped and shifted")
+    pairs_archive = choose_backbone(PAIRS)
+    pairs = run_archive(pairs_archive, lake, say=lambda line: say(f"  {line}"))
+    tell_made(pairs, Work(lake, pairs_archive), say)
+    show_pairs_found(Work(lake, pairs_archive), folder, say=say)
     say("\nReports (one self-contained page each):")
     pages = (
         f"{_ARCHIVE}/search_report",
         f"{_ARCHIVE}/summary_report",
         f"{SCENES}/change_report",
+        f"{PAIRS}/retrieval_report",
         "_scoreboard",
     )
     for page in pages:
         say(f"  {next((lake.root / page).glob('*.html'))}")
-    runs = len(outcome.runs) + len(scenes.runs)
+    outcomes = (outcome, scenes, pairs)
     say(
-        f"\n{runs} Dagster runs were added to the history: `make dev` opens the UI: groups demo, demo_scenes."
+        f"\n{sum(len(each.runs) for each in outcomes)} Dagster runs were added to the history: `make dev` "
+        f"opens the UI: groups {_ARCHIVE}, {SCENES}, {PAIRS}."
     )
-    if outcome.is_all_kept and scenes.is_all_kept:
+    if all(each.is_all_kept for each in outcomes):
         say("Nothing was recomputed: everything stood in the lake already.")
     say(f"{time.perf_counter() - began:.0f} s in all.")
 
@@ -79,7 +88,7 @@ def tell_made(outcome: RunOutcome, work: Work, say: Callable[[str], None]) -> No
     say("\nMade (samples made anew, kept as they were, refused; seconds):")
     for stage, counted in outcome.stages.items():
         say(f"  {stage:17} {counted.made:5} {counted.kept:5} {counted.rejected:5} {counted.seconds:7.1f}")
-    say(f"  contract: {work.contract.shown}")
+    say(f"  contract: {work.contracts.shown}")
     say(f"  lake: {work.lake.root}")
 
 

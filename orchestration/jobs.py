@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
-from lib.stages.line import LINES
+from lib.stages.line import line_of
 from lib.stages.stage import Step
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def job_name(archive: str, step: Step) -> str:
 
 def jobs_of(archive: Archive) -> "Iterator[UnresolvedAssetJobDefinition]":
     """The jobs of one archive."""
-    for step in LINES[archive.kind].steps:
+    for step in line_of(archive).steps:
         yield dg.define_asset_job(
             job_name(archive.name, step),
             selection=dg.AssetSelection.assets(

@@ -14,7 +14,7 @@ from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
 from lib.errors import RunInterruptedError, StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
-from lib.stages.line import LINES
+from lib.stages.line import LINES, line_of
 from lib.stages.making import Work
 from lib.stages.stage import Step
 from lib.stages.verify import rejected_share
@@ -82,7 +82,7 @@ def run_archive(
                 acquire(archive, lake, accept_empty=True)
             if refit:
                 _refit(Work(lake, archive))
-            for step in LINES[archive.kind].steps:
+            for step in line_of(archive).steps:
                 stages = tuple(stage for stage in step.stages if stage in wanted)
                 if stages:
                     runner.make(step, stages)
@@ -101,7 +101,7 @@ def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
         raise UsageError(
             f"archives of kind {archive.kind!r} aren't built yet; this version has {' and '.join(LINES)}."
         )
-    line = {stage.name: stage for stage in LINES[archive.kind].stages}
+    line = {stage.name: stage for stage in line_of(archive).stages}
     if until is None:
         return {"sources", *line}
     if until == "sources":
@@ -122,7 +122,12 @@ def _refit(work: Work) -> None:
     """Fit again what is fitted once and then stays."""
     from lib.stages.centring import make_centring
 
-    if work.archive.kind == "scene":
+    if work.archive.line == "change_set":
+        return
+    if work.archive.kind == "pair":
+        # Trained again in its turn, over new pairs too; till then the index goes by the old one.
+        work.lake.path(work.place("aligner")).unlink(missing_ok=True)
+    elif work.archive.kind == "scene":
         from lib.stages.tiles import make_tiles
 
         make_tiles(work, refit=True)

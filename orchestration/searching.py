@@ -28,11 +28,18 @@ class Request:
     at: str | None = None
     like: Path | None = None
     unlike: Path | None = None
+    # Of pairs: words, and the side that is searched.
+    text: str | None = None
+    to: str | None = None
 
 
 # What each kind of archive can be asked with.
-WAYS = {"video": ("image", "video", "item"), "scene": ("image", "item", "at", "like")}
-_ALL_WAYS = ("image", "video", "item", "at", "like")
+WAYS = {
+    "video": ("image", "video", "item"),
+    "scene": ("image", "item", "at", "like"),
+    "pair": ("image", "text", "item"),
+}
+_ALL_WAYS = ("image", "video", "item", "at", "like", "text")
 
 
 @dataclass(slots=True)
@@ -51,19 +58,23 @@ def check(archive: Archive, request: Request, *, clips: Path | None = None, geo:
     Raises:
         QueryError: Not just one of the ways to ask; k below 1; a file that isn't there.
     """
-    ways = WAYS.get(archive.kind)
+    ways = WAYS.get(archive.line)
     if ways is None:
         built = " and ".join(f"{kind}s" for kind in WAYS)
-        raise QueryError(
-            f"archive {archive.name!r} is of kind {archive.kind}; this version searches {built}."
-        )
+        kind = archive.line.replace("_", " ")
+        raise QueryError(f"archive {archive.name!r} is a {kind} archive; this version searches {built}.")
     given = [name for name in _ALL_WAYS if getattr(request, name) is not None]
     if len(given) != 1 or given[0] not in ways:
         listed = ", ".join(f"--{way}" for way in ways[:-1])
         raise QueryError(f"in an archive of {archive.kind}s, give one of {listed} and --{ways[-1]}.")
-    for option, value, kind in (("--clips", clips, "video"), ("--geo", geo, "scene")):
-        if value is not None and archive.kind != kind:
-            raise QueryError(f"{option} is for archives of {kind}s; {archive.name!r} is of {archive.kind}s.")
+    for option, value, kinds in (
+        ("--clips", clips, ("video",)),
+        ("--geo", geo, ("scene", "pair")),
+        ("--to", request.to, ("pair",)),
+    ):
+        if value is not None and archive.kind not in kinds:
+            of = "s and ".join(kinds)
+            raise QueryError(f"{option} is for archives of {of}s; {archive.name!r} is of {archive.kind}s.")
     if request.unlike is not None and request.like is None:
         raise QueryError("--unlike goes with --like: give examples of what is looked for as well.")
     if request.k < 1:

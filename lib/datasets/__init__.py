@@ -80,6 +80,38 @@ class ChangePair:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What one side of a dataset's pairs is."""
+
+    kind: Literal["picture", "depth", "text"]
+    # turned: the heading is unknown, so that a vector is best averaged over flips, turns and a centre crop.
+    views: Literal["upright", "turned"] = "upright"
+    # Of text: `report` keeps a radiology report's findings and impression.
+    cleaned: Literal["", "report"] = ""
+    # A full turn of 360 degrees, much wider than high: every column of it is kept and the aspect is given up,
+    # on purpose; a centre crop would see a part of the horizon and miss the rest.
+    panorama: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """Two sides that belong together, or a right side alone, which is gallery.
+
+    A side is a path relative to the root, with "/"; where the side is text, the text itself, or a `.txt` file
+    that holds it. Rows of one `group` (a place, a patient, a scene) belong on one side of any split.
+    """
+
+    id: str  # unique within the dataset
+    left: str | None
+    right: str | None  # None: what belongs there is missing
+    split: str | None = None  # train, val or test
+    group: str | None = None  # None: no other row is of its place
+    lon: float | None = None  # degrees, east and north positive
+    lat: float | None = None
+    near: tuple[str, ...] = ()  # right sides that are neither right nor wrong: VIGOR's semi-positives
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """One public dataset."""
 
@@ -101,6 +133,14 @@ class Dataset:
     # Change sets only: the labelled pairs that are there, from the root.
     read_pairs: Callable[[Path], Iterator[ChangePair]] | None = None
     changed_from: int = 1  # of `ChangePair.label`: the smallest value that means changed
+    # Shell patterns of "/" + path: files of its layout that are neither a pair's pictures nor its labels.
+    beside: tuple[str, ...] = ()
+    # Pair datasets only: their rows, whether the files are there or not, and what left and right are.
+    read_pair_rows: Callable[[Path], Iterator[PairRow]] | None = None
+    sides: tuple[Side, Side] | None = None
+    # Its published split has the same right sides, and groups, in train and test, and is meant to: VIGOR's
+    # same-area protocol. Nothing of it is then refused for that.
+    shares_places: bool = False
     notes: str = ""
 
 

@@ -109,7 +109,7 @@ def _prepare(root: Path) -> None:
     from lib.media.geotiff import read_bands, write_bands
 
     root.mkdir(parents=True, exist_ok=True)
-    source = read_bands(_packaged())
+    source = read_bands(packaged())
     for date in missing:
         scene = _scene(date, source)
         write_bands(root / _name(date), scene, tags=_tags(date, cloud_pct=_cloud_pct(scene)))
@@ -117,7 +117,7 @@ def _prepare(root: Path) -> None:
         _write_truth(truth_path(root), _cropped(source.grid))
 
 
-def _packaged() -> Path:
+def packaged() -> Path:
     try:
         files = metadata.files("localtileserver") or []
     except metadata.PackageNotFoundError as error:

@@ -124,5 +124,13 @@ DATASET = Dataset(
     size_bytes=2_000_000_000,
     read_items=read_items,
     read_pairs=read_pairs,
+    beside=(
+        "*/imgs_[12]/*",
+        "*/imgs_[12]_rect/*",
+        "*/cm/*-cm.tif",
+        "*/dates.txt",
+        "*/train.txt",
+        "*/test.txt",
+    ),
     notes="14 cities to train on, 10 to test. The annotated changes are urban: new buildings and roads.",
 )

@@ -50,6 +50,7 @@ DATASET = Dataset(
     size_bytes=30_000_000_000,
     read_items=read_items,
     read_pairs=read_pairs,
+    beside=("*/label1/*", "*/label2/*"),
     by_hand="S2Looking is a git repository of pictures, not a download: "
     f"`git clone --depth 1 {_REPOSITORY}` (nearly 15 GB), or take the copy at {_DRIVE}, "
     "and set `root` to the folder S2Looking in it.",

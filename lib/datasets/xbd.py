@@ -149,6 +149,7 @@ DATASET = Dataset(
     read_items=read_items,
     read_pairs=read_pairs,
     changed_from=2,
+    beside=(f"*/labels/*{_BEFORE}.json", f"*/targets/*{_BEFORE}_target.png"),
     by_hand="xBD is handed out after registration: log in at https://xview2.org, download the archives of "
     "train, tier3, test and hold that you want, unpack them into one folder, and set `root` to it.",
     notes="2,799 pairs in train, 6,369 in tier3 (both read as train), 933 in test, 933 in hold. "

@@ -87,7 +87,9 @@ class Choice:
         if self.factors is None:
             return stored
         scale, offset = self.factors
-        return np.asarray(stored * scale + offset, np.float32)
+        # A nodata number of 1e38 is scaled too, beyond what there is; it isn't looked at.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(stored * scale + offset, np.float32)
 
 
 def choose(header: Header, *, bands: Sequence[int] | None, cloud_band: int | None) -> Choice:

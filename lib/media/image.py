@@ -52,6 +52,22 @@ def read_image(path: Path | str) -> np.ndarray:
             raise UnreadableMediaError(f"picture can't be decoded: {error}") from error
 
 
+def size_of(path: Path | str) -> tuple[int, int]:
+    """A picture's width and height in pixels as its header tells, not turned by its EXIF orientation.
+
+    Raises:
+        UnreadableMediaError: It is no picture.
+    """
+    with open_regular(path) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            Image.init()
+            with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
+                return picture.size
+        except (Image.DecompressionBombError, UnidentifiedImageError, *_BROKEN) as error:
+            raise UnreadableMediaError(f"not a picture: {error}") from error
+
+
 def _too_large(size: str) -> UnreadableMediaError:
     return UnreadableMediaError(f"picture of {size} pixels: more than the limit of {PIXEL_LIMIT}")
 

@@ -138,11 +138,6 @@ class Lattice:
         # Both ends of a whole turn stay what they are.
         return np.where((past >= least) & (past <= most), xs, xs - 360 * np.floor((past - least) / 360))
 
-    def at(self, lon: float, lat: float) -> tuple[float, float]:
-        """Row and column of a place."""
-        rows, columns = self.pixels(np.array([lon]), np.array([lat]))
-        return float(rows[0]), float(columns[0])
-
 
 class PlacedScene:
     """A scene on its tile's lattice, read as 8-bit pictures."""

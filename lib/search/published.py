@@ -1,5 +1,7 @@
 """An archive's published index, opened: what every kind of search stands on."""
 
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 
@@ -22,20 +24,19 @@ class Published:
         folder = index_folder(work, stage)
         name = work.archive.name
         if folder is None:
-            others = [c for c in work.lake.contracts(name, stage) if c != work.contract.id]
+            others = [c for c in work.lake.contracts(name, stage) if c != work.contracts.id]
             if others:
                 raise ContractMismatchError(
                     f"archive {name!r} was indexed under {', '.join(others)}, but its catalog entry asks for "
-                    f"{work.contract.id}; vectors of two contracts can't be compared. `dinolake run {name}` "
+                    f"{work.contracts.id}; vectors of two contracts can't be compared. `dinolake run {name}` "
                     "indexes it under the new one, or set `backbone` back."
                 )
             raise IndexMissingError(
                 f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
             )
         self.rows: pa.Table = work.rows(stage)
-        self.index = VectorIndex.open(folder, contract=work.contract.id)
+        self.index = VectorIndex.open(folder, contract=work.contracts.id)
         self._work = work
-        self._centre = read_centre(work)
         gone = np.array(self.rows.column("is_gone").to_pylist(), bool)
         # Removed at the source means gone from the answers at once, before any index is made again.
         removed = work.lake.ledger.removed(name)
@@ -43,6 +44,10 @@ class Published:
         self.alive: np.ndarray = ~gone & ~np.isin(self.names, list(removed)) if removed else ~gone
         # Rows marked in the index itself are skipped by it; a filter would make it search wider.
         self.needs_filter = bool((~gone & ~self.alive).any())
+
+    @cached_property
+    def _centre(self) -> np.ndarray:
+        return read_centre(self._work)
 
     def features(self, cls: np.ndarray, patch_mean: np.ndarray) -> np.ndarray:
         """Raw vectors of this archive's contract as centred unit features, (n, d) float32."""

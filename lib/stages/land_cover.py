@@ -107,19 +107,27 @@ def map_land_cover(work: Work, labels: Path, *, class_column: str = "class", unt
 
 
 def areas_of_maps(found: LandCover) -> dict[str, float]:
-    """Hectares of each class over all tiles."""
-    from lib.media.class_maps import class_areas_ha
-
+    """Hectares of each class over all tiles; ground that several of them show counts once."""
     totals = dict.fromkeys(found.names, 0.0)
-    for made in found.maps:
-        for name, area in class_areas_ha(made.classes, made.grid, found.names).items():
+    for areas in _areas_by_map(found):
+        for name, area in areas.items():
             totals[name] += area
     return totals
 
 
+def _areas_by_map(found: LandCover) -> list[dict[str, float]]:
+    """Hectares of each class in each map, without the ground that a map before it shows."""
+    from lib.media.class_maps import class_areas_ha
+    from lib.stages.land_cover_overlap import counted_once
+
+    grids = [made.grid for made in found.maps]
+    counted = counted_once([(made.grid, made.classes) for made in found.maps])
+    return [class_areas_ha(classes, grid, found.names) for classes, grid in zip(counted, grids, strict=True)]
+
+
 def make_land_cover(work: Work) -> Facts:
     """The stage: maps by the labels that the catalog names; empty where it names none."""
-    from lib.media.class_maps import class_areas_ha, colours_for, write_class_cog
+    from lib.media.class_maps import colours_for, write_class_cog
 
     place, config = work.place("land_cover"), work.archive.land_cover
     with work.lake.lock(place):
@@ -134,12 +142,11 @@ def make_land_cover(work: Work) -> Facts:
             except UnreadableMediaError as error:
                 raise QueryError(f"land_cover.labels = {config.labels!r}: {error}") from error
             folder = work.lake.path(place).parent
-            for made in found.maps:
+            for made, areas in zip(found.maps, _areas_by_map(found), strict=True):
                 write_class_cog(
                     folder / f"{made.tile}.tif", made.classes, made.confidence, grid=made.grid,
                     names=found.names, colours=colours_for(len(found.names)),
                 )  # fmt: skip
-                areas = class_areas_ha(made.classes, made.grid, found.names)
                 writer.write(
                     pa.Table.from_pylist(
                         [

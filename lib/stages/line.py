@@ -12,24 +12,44 @@ from lib.catalog import Archive
 from lib.embedding.contract import Contract
 from lib.lake import WHOLE, Lake, Place, fingerprint
 from lib.ledger import LedgerItem
+from lib.stages.change_set_line import CHANGE_SET_LINE
+from lib.stages.pair_contract import PairContract
+from lib.stages.pair_line import PAIR_LINE
 from lib.stages.scene_line import SCENE_LINE
 from lib.stages.stage import Line, Stage
 from lib.stages.video_line import VIDEO_LINE
 
-LINES: dict[str, Line] = {"video": VIDEO_LINE, "scene": SCENE_LINE}
+LINES: dict[str, Line] = {"video": VIDEO_LINE, "scene": SCENE_LINE, "pair": PAIR_LINE}
+
+Contracts = Contract | PairContract
+
+
+def line_of(archive: Archive) -> Line:
+    """The line of an archive: its kind's, or that of labelled pairs of pictures.
+
+    Raises:
+        KeyError: Archives of its kind aren't built yet: `LINES` has those that are.
+    """
+    return CHANGE_SET_LINE if archive.line == "change_set" else LINES[archive.kind]
 
 
 def stage_of(archive: Archive, name: str) -> Stage:
     """A stage of the archive's line by name."""
-    return next(stage for stage in LINES[archive.kind].stages if stage.name == name)
+    return next(stage for stage in line_of(archive).stages if stage.name == name)
 
 
-def place_of(archive: Archive, contract: Contract, name: str, shard: str = WHOLE) -> Place:
+def contract_id_of(stage: Stage, contract: Contracts) -> str:
+    """The id of the contract that a stage's vectors have: of two sides, its own."""
+    if isinstance(contract, PairContract) and stage.side:
+        return contract.side(stage.side).id
+    return contract.id
+
+
+def place_of(archive: Archive, contract: Contracts, name: str, shard: str = WHOLE) -> Place:
     """Where a stage's shard lies."""
     stage = stage_of(archive, name)
-    return Place(
-        archive.name, name, shard if stage.is_sharded else WHOLE, contract.id if stage.has_contract else ""
-    )
+    of = contract_id_of(stage, contract) if stage.has_contract else ""
+    return Place(archive.name, name, shard if stage.is_sharded else WHOLE, of)
 
 
 class Fingerprints:
@@ -43,7 +63,7 @@ class Fingerprints:
     """
 
     def __init__(
-        self, lake: Lake, archive: Archive, contract: Contract, *, items: Sequence[LedgerItem] | None = None
+        self, lake: Lake, archive: Archive, contract: Contracts, *, items: Sequence[LedgerItem] | None = None
     ):
         self._lake, self.archive, self._contract = lake, archive, contract
         self._known: dict[tuple[str, str], str] = {}
@@ -91,7 +111,8 @@ class Fingerprints:
             parts = stage.inputs(self, shard)
         else:
             parts = [self._upstream(name, shard if stage.is_sharded else None) for name in stage.upstream]
-        contract = self._contract.id if stage.has_contract or not stage.is_sharded else ""
+        has_contract = stage.has_contract or not stage.is_sharded
+        contract = contract_id_of(stage, self._contract) if has_contract else ""
         return fingerprint(stage.name, stage.version, stage.parameters(self.archive), contract, parts)
 
     def _upstream(self, name: str, shard: str | None) -> Any:

@@ -16,7 +16,8 @@ from lib.errors import IndexMissingError, LakeError
 from lib.lake import ROW_GROUP, WHOLE, Facts, Lake, Place, ShardWriter
 from lib.ledger import LedgerItem
 from lib.search.saved import Manifest, read_whole
-from lib.stages.line import Fingerprints, place_of
+from lib.stages.line import Contracts, Fingerprints, place_of
+from lib.stages.pair_contract import PairContract, pair_contract
 from lib.stages.sources import root_of
 
 # Written last beside a report's two files: the fingerprint it was made for, and its facts.
@@ -39,9 +40,19 @@ class Work:
         return contract_of(chosen.backbone, size_px=chosen.size_px, pooling=self.archive.pooling())
 
     @cached_property
+    def pair(self) -> PairContract:
+        """The contracts of a pair archive's sides, and of the space that they share."""
+        return pair_contract(self.archive)
+
+    @property
+    def contracts(self) -> Contracts:
+        """What the archive's indexed vectors have: its contract, or that of the shared space."""
+        return self.pair if self.archive.kind == "pair" else self.contract
+
+    @cached_property
     def prints(self) -> Fingerprints:
         """The fingerprints wanted, as the ledger stood when this was first asked."""
-        return Fingerprints(self.lake, self.archive, self.contract, items=self.items)
+        return Fingerprints(self.lake, self.archive, self.contracts, items=self.items)
 
     @property
     def root(self) -> Path:
@@ -50,7 +61,7 @@ class Work:
 
     def place(self, stage: str, shard: str = WHOLE) -> Place:
         """Where a stage's shard lies."""
-        return place_of(self.archive, self.contract, stage, shard)
+        return place_of(self.archive, self.contracts, stage, shard)
 
     def done(self, stage: str, shard: str = WHOLE) -> Facts | None:
         """The facts of a shard that is up to date, as kept; None when it has to be made."""

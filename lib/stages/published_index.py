@@ -33,6 +33,7 @@ class Indexed:
         rows: A shard's rows: `columns` and, where asked for, `vector`, unit float16.
         about: What `--where` may ask of a row's item: columns of `items`.
         noun: What a row is called in notes: `clips`.
+        notes: What else the footer says; where that changes, the index is built anew.
     """
 
     stage: str
@@ -42,6 +43,7 @@ class Indexed:
     rows: Callable[[Work, str, bool], pa.Table]
     about: tuple[str, ...]
     noun: str
+    notes: Callable[[Work], dict[str, Any]] = lambda work: {}
 
 
 def index_folder(work: Work, stage: str) -> Path | None:
@@ -94,7 +96,9 @@ class _Update:
 
         self._work, self._indexed_as = work, indexed
         self._wanted = {shard: work.prints.of(indexed.source, shard) for shard in work.prints.shards}
-        self._settings = fingerprint(work.archive.index.model_dump())
+        told = indexed.notes(work)
+        # Vectors of another space stand beside none of the old ones.
+        self._settings = fingerprint(work.archive.index.model_dump(), *([told] if told else []))
         self._index: VectorIndex | None = None
         self._old: pa.Table | None = None
         self._indexed: dict[str, str] = {}
@@ -104,7 +108,7 @@ class _Update:
             # An index that can't be opened is no loss: all that it was made from is in the shards.
             with suppress(LakeError, IndexMissingError):
                 self._old = work.rows(indexed.stage)
-                self._index = VectorIndex.open(folder, contract=work.contract.id)
+                self._index = VectorIndex.open(folder, contract=work.contracts.id)
                 self._indexed = former.notes["shards"]
 
     def run(self) -> Facts | None:
@@ -124,7 +128,7 @@ class _Update:
             kind = self._work.archive.index.kind
             self._index = VectorIndex.build(
                 vectors_of(table, "vector"),
-                contract=self._work.contract.id,
+                contract=self._work.contracts.id,
                 kind=None if kind == "auto" else kind,
             )
             self.rows = table.drop_columns(["vector"])
@@ -144,6 +148,7 @@ class _Update:
             "index": name, "settings": self._settings, "shards": self._wanted, "kind": self._index.kind.name,
             "recall": check.recall, "recall_queries": check.queries, "removed_rows": removed,
             "dim": self._index.dim, self._indexed_as.noun: self._index.alive,
+            **self._indexed_as.notes(self._work),
         }  # fmt: skip
         return Facts(made=added, kept=self._index.alive - added, notes=notes)
 

@@ -17,8 +17,22 @@ from lib.stages.making import REPORT_MADE, Work
 _COUNTED = {
     "video": ("items", "frames", "frame_embeddings", "clips"),
     "scene": ("items", "windows", "window_embeddings"),
+    "change_set": ("items", "pair_changes"),
+    "pair": ("items", "left_embeddings", "right_embeddings"),
 }
-_REFUSING = {"video": ("items", "frames"), "scene": ("items", "windows", "window_embeddings", "changes")}
+_REFUSING = {
+    "video": ("items", "frames"),
+    "scene": ("items", "windows", "window_embeddings", "changes"),
+    "change_set": ("items", "pair_changes"),
+    "pair": ("items", "left_embeddings", "right_embeddings"),
+}
+# The stage that runs the backbone.
+_EMBEDDED = {
+    "video": "frame_embeddings",
+    "scene": "window_embeddings",
+    "change_set": "pair_changes",
+    "pair": "left_embeddings",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +88,11 @@ def limits(work: Work) -> list[str]:
 def archive_facts(work: Work) -> dict[str, float | str]:
     """Counts and seconds of the stages that a report stands on."""
     counted: dict[str, float | str] = {}
-    for stage in _COUNTED[work.archive.kind]:
+    for stage in _COUNTED[work.archive.line]:
         footers = [work.lake.footer(work.place(stage, shard)) for shard in work.prints.shards]
         facts = [footer[1] for footer in footers if footer]
         counted[stage.replace("_", " ")] = sum(f.rows for f in facts)
-        if stage.endswith("_embeddings"):
+        if stage == _EMBEDDED[work.archive.line]:
             counted["decode_and_embed_seconds"] = round(sum(f.seconds for f in facts), 1)
         if stage == "items":
             if work.archive.kind == "video":
@@ -90,7 +104,7 @@ def archive_facts(work: Work) -> dict[str, float | str]:
 def rejects(work: Work) -> list[Reject]:
     """Every file that was refused or cut short, with its reason, over all shards."""
     refused: dict[str, Reject] = {}
-    for stage in _REFUSING[work.archive.kind]:
+    for stage in _REFUSING[work.archive.line]:
         for shard in work.prints.shards:
             footer = work.lake.footer(work.place(stage, shard))
             if footer and footer[1].reasons:
@@ -104,7 +118,7 @@ def rejects(work: Work) -> list[Reject]:
 
 def _used(work: Work, shard: str) -> set[str]:
     """Files of a shard that samples came out of."""
-    samples = _COUNTED[work.archive.kind][1]
+    samples = _COUNTED[work.archive.line][1]
     sampled = set(work.rows(samples, shard, ["item"]).column("item").to_pylist())
     items = work.rows("items", shard, ["item", "path"]).to_pylist()
     return {row["path"] for row in items if row["item"] in sampled}
@@ -113,7 +127,7 @@ def _used(work: Work, shard: str) -> set[str]:
 def runtime_of(work: Work) -> str:
     """What ran the backbone when the stored vectors were made."""
     for shard in work.prints.shards:
-        footer = work.lake.footer(work.place(_COUNTED[work.archive.kind][2], shard))
+        footer = work.lake.footer(work.place(_EMBEDDED[work.archive.line], shard))
         if footer and "runtime" in footer[1].notes:
             return str(footer[1].notes["runtime"])
     return "not noted"

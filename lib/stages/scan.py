@@ -33,7 +33,9 @@ class Sought:
 VIDEOS = Sought("video", VIDEO_SUFFIXES)
 # A GeoTIFF's metadata, georeference and overviews may lie beside it under its own name: parts of one item.
 SCENES = Sought("GeoTIFF", SCENE_SUFFIXES, (".json", ".aux.xml", ".tfw", ".ovr", ".msk", ".prj"))
-SOUGHT = {"video": VIDEOS, "scene": SCENES}
+# Masks are pictures too; polygons are JSON.
+PAIRS = Sought("picture or label", frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".json"]))
+SOUGHT = {"video": VIDEOS, "scene": SCENES, "change_set": PAIRS}
 
 
 @dataclass(frozen=True, slots=True)

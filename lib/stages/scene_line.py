@@ -79,7 +79,7 @@ def _labelled(prints: Prints, shard: str) -> Any:
     return [labels_hash(labels), tile_marks(prints), _EMBEDDINGS_VERSION, latest]
 
 
-_EMBEDDINGS_VERSION = 1
+_EMBEDDINGS_VERSION = 2
 SCENE_LINE = Line(
     stages=(
         Stage("items", 1, (), True, False, nothing, wanted=items_wanted),
@@ -87,13 +87,13 @@ SCENE_LINE = Line(
         Stage("windows", 1, ("items", "tiles"), True, False, nothing, _scenes),
         Stage("window_embeddings", _EMBEDDINGS_VERSION, ("windows",), True, True, nothing),
         Stage("centring", 1, ("window_embeddings",), False, True, nothing, wanted=centring_wanted),
-        Stage("changes", 1, ("window_embeddings",), True, True, lambda a: a.change.model_dump(), _compared),
+        Stage("changes", 2, ("window_embeddings",), True, True, lambda a: a.change.model_dump(), _compared),
         Stage(
             "scene_index", 1, ("window_embeddings", "centring"), False, True, lambda a: a.index.model_dump()
         ),
         Stage(
             "land_cover",
-            1,
+            2,
             ("window_embeddings",),
             False,
             True,

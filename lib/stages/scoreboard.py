@@ -6,7 +6,7 @@ from pathlib import Path
 from lib.catalog import Catalog
 from lib.lake import Lake
 from lib.scoreboard import write_scoreboard
-from lib.stages.line import LINES
+from lib.stages.line import LINES, line_of
 
 
 def make_scoreboard(lake: Lake, catalog: Catalog) -> tuple[Path, int]:
@@ -14,7 +14,7 @@ def make_scoreboard(lake: Lake, catalog: Catalog) -> tuple[Path, int]:
     reports = [
         path
         for name, archive in sorted(catalog.archives.items())
-        for stage in (LINES[archive.kind].stages if archive.kind in LINES else ())
+        for stage in (line_of(archive).stages if archive.kind in LINES else ())
         if stage.name.endswith("_report")
         if (path := lake.folder(name, stage.name) / "report.json").is_file()
     ]

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,12 @@ def register(archive: Archive, lake: Lake, *, accept_empty: bool = False) -> Reg
     lake.ledger.require_writable()
     with FileLock(lake.root / f".{archive.name}.register.lock"):
         known = {item.path: item for item in lake.ledger.items(archive.name)}
-        seen = _seen(archive, root, known, accept_empty=accept_empty)
-        labelled = _labels(archive, root)
+        if archive.kind == "pair":
+            from lib.stages.pair_sources import register_pairs
 
-        def hash_all(paths: list[str]) -> Iterable[tuple[str, str]]:
-            with ThreadPoolExecutor(4) as pool:
-                return list(pool.map(lambda path: _hash_or_reason(root / path), paths))
-
-        items, counts = _merge(archive, root, known, seen, labelled=labelled, hash_all=hash_all)
+            items, counts = register_pairs(archive, root, known, accept_empty=accept_empty)
+        else:
+            items, counts = _read_folder(archive, root, known, accept_empty=accept_empty)
         lake.ledger.write_items(archive.name, items)
         left = {known[item.path].shard for item in items if item.path in known} - {
             item.shard for item in items
@@ -78,6 +77,17 @@ def register(archive: Archive, lake: Lake, *, accept_empty: bool = False) -> Reg
         for shard in left - set(lake.ledger.shards(archive.name)):
             lake.drop_shard(archive.name, shard)
     return Registered(tuple(lake.ledger.shards(archive.name)), **counts)
+
+
+def _read_folder(
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, accept_empty: bool
+) -> tuple[list[LedgerItem], dict[str, int]]:
+    def hash_all(paths: list[str]) -> Iterable[tuple[str, str]]:
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(lambda path: _hash_or_reason(root / path), paths))
+
+    seen = _seen(archive, root, known, accept_empty=accept_empty)
+    return _merge(archive, root, known, seen, labelled=_labels(archive, root), hash_all=hash_all)
 
 
 def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
@@ -90,6 +100,11 @@ def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
     """
     root = root_of(archive, lake)
     known = {item.path: item for item in lake.ledger.items(archive.name)}
+    if archive.kind == "pair":
+        from lib.stages.pair_sources import register_pairs
+
+        items, _ = register_pairs(archive, root, known, reads=False)
+        return sorted((known | {item.path: item for item in items}).values(), key=lambda item: item.seq)
     # A ledger that was lost is rebuilt without dates: there, the same size is taken for the same file.
     seen = {
         path: replace(found, mtime_ns=-1) if path in known and known[path].mtime_ns == -1 else found
@@ -104,7 +119,12 @@ def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
 def _seen(
     archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, accept_empty: bool = False
 ) -> dict[str, Seen]:
-    seen = {found.path: found for found in scan(root, SOUGHT[archive.kind])}
+    seen = {found.path: found for found in scan(root, SOUGHT[archive.line])}
+    if archive.line == "change_set":
+        beside = dataset(archive.dataset or "").beside
+        seen = {
+            path: found for path, found in seen.items() if not any(fnmatch(f"/{path}", p) for p in beside)
+        }
     if not seen and any(not item.removed for item in known.values()) and not accept_empty:
         raise CatalogError(
             f"{root} is empty, but {len(known)} files were known there. Mount it; "

@@ -37,7 +37,8 @@ class Stage:
     """One stage of a line. `version` goes up when its code would make something else from the same input.
 
     `inputs` gives what enters a shard's fingerprint in place of everything upstream; `wanted` gives the whole
-    fingerprint, for artifacts that are fitted once and then stay.
+    fingerprint, for artifacts that are fitted once and then stay. `side` names the side whose contract its
+    vectors have, where an archive has one a side.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Stage:
     parameters: Callable[[Archive], Any]
     inputs: Callable[[Prints, str], Any] | None = None
     wanted: Callable[[Prints, "Stage", str], str] | None = None
+    side: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,3 +67,21 @@ def index_faults(work: Work, indexed: Indexed) -> tuple[list[str], dict[str, flo
     if recall < work.archive.index.min_recall:
         faults.append(f"recall@10 is {recall:.3f}, below {work.archive.index.min_recall}")
     return faults, {"recall": recall, indexed.noun: float(len(held))}
+
+
+def aligner_faults(work: Work) -> tuple[str, str, dict[str, float]]:
+    """Why the fitted aligner mustn't be published, what is to be known of it besides, and its figures."""
+    fitted = work.prints.fitted("aligner")
+    if fitted is None:
+        return "there is no aligner", "", {}
+    facts, doubt = fitted[1]["facts"], ""
+    figures = {"pairs": float(facts["pairs"]), "folds": float(facts["folds"])}
+    if facts["validation"] is not None:
+        tried = facts["validation"]
+        figures |= {"validation_recall_at_1": tried["recall_at_1"][0], "chance": tried["chance"][0]}
+        if not facts["is_above_chance"]:
+            doubt = (
+                f"on pairs held out of training it finds {tried['recall_at_1'][0]:.3f} at first, hardly more "
+                f"than chance ({tried['chance'][0]:.3f}): too few pairs, or shuffled ones?"
+            )
+    return "it maps everything to one point" if facts["is_collapsed"] else "", doubt, figures

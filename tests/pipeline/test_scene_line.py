@@ -2,14 +2,21 @@
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scenes import contents, make_line, renewed, scene_archive, write_scene
 
+from lib import lake as lakes
 from lib.lake import Lake
 from lib.plan import plan_archive
 from lib.search.places import PlaceSearcher
+from lib.stages.acquisitions import acquisitions_of
 from lib.stages.making import Work
+from lib.stages.stored_cells import stored_pixel_gate
 from lib.stages.verify import window_faults
+from lib.tasks.change import perturbed
+from lib.tasks.change_dates import open_dates
+from lib.tasks.pixel_difference import gate_of_noise, noise_of
 
 DAYS = ("20240102", "20240109", "20240116", "20240123", "20240130", "20240206")
 
@@ -44,6 +51,17 @@ def test_what_is_built_is_found_in_its_week_with_its_area_and_in_no_other(built)
     metres = frame.to_crs("EPSG:32633").bounds
     assert sorted(metres["minx"]) == pytest.approx([500_500, 501_700], abs=40)
     assert metres["maxy"].to_numpy() == pytest.approx([5_399_400] * 2, abs=40)
+
+
+def test_the_gate_of_pixels_that_windows_store_is_the_whole_scenes(built):
+    lake, archive, _ = built
+    work = Work(lake, archive)
+    stored = stored_pixel_gate(work, acquisitions_of(work.prints.items(), "farm")[0])
+    path = work.root / "farm_20240102.tif"
+    with open_dates(path, path) as dates:
+        before, _, valid = dates.view(0, 0, *dates.shape)
+    whole = gate_of_noise(noise_of(before, perturbed(before), valid))
+    assert stored == pytest.approx(whole, rel=0.05)
 
 
 def test_a_second_run_makes_nothing(built):
@@ -188,3 +206,17 @@ def test_a_lost_ledger_remembers_which_scenes_were_refused(tmp_path):
     assert {item.path: bool(item.reason) for item in again.ledger.items("fields")} == {
         "farm_20240102.tif": False, "text_20240109.tif": True,
     }  # fmt: skip
+
+
+def test_vectors_of_a_lake_from_before_a_column_was_kept_are_made_again(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    write_scene(tmp_path / "scenes", "20240102")
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    path = lake.path(Work(lake, archive).place("window_embeddings", cell("20240102")))
+    told = pq.read_metadata(path).metadata | {lakes._FINGERPRINT: b"older"}
+    del told[b"ARROW:schema"]
+    pq.write_table(pq.read_table(path).drop_columns("pixel_noise").replace_schema_metadata(told), path)
+    made = make_line(lake, archive)
+    assert renewed(made, "window_embeddings") == {cell("20240102")}
+    assert any(row["pixel_noise"] for row in contents(lake, archive, "window_embeddings"))

@@ -48,7 +48,7 @@ def test_a_change_with_a_hole_across_the_180th_meridian_is_its_two_halves():
     assert outline.is_valid and outline.geom_type == "MultiPolygon"
     assert area_m2(outline) == pytest.approx(frame["area"][0], rel=1e-6)
     middle = shapely.normalize(outline).representative_point()
-    row, column = FIJI.at(middle.x, middle.y)
+    (row,), (column,) = FIJI.pixels(np.array([middle.x]), np.array([middle.y]))
     assert mask[int(row), int(column)]
 
 

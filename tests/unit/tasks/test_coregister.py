@@ -6,6 +6,7 @@ from factories import ground
 from scipy import ndimage
 
 from lib.media.raster import Grid, Scaling
+from lib.tasks import change_dates
 from lib.tasks.change_dates import Dates, Picture, Shifted
 from lib.tasks.coregister import shift_between
 
@@ -77,3 +78,46 @@ def test_a_gap_spreads_to_the_pixels_that_would_be_made_of_it_and_no_further():
     values, valid = Shifted(Gappy(), (0.5, 0.0)).read(10, 10, 20, 20)
     assert sorted(zip(*np.nonzero(~valid), strict=True)) == [(9, 10), (10, 10)]
     assert np.isfinite(values).all() and (values[:, valid] == 1).all()
+
+
+class Numbers:
+    """A date of every number of a kind."""
+
+    def __init__(self, dtype: type):
+        bits = np.dtype(f"u{np.dtype(dtype).itemsize}")
+        every = np.arange(1 << 8 * bits.itemsize, dtype=bits).view(dtype).reshape(1, -1, 64)
+        self._values = np.concatenate([every, every[:, ::-1], every])
+        self.grid, self.reads = Grid.plain(*self._values.shape[1:]), 0
+
+    def read(self, top, left, height, width):
+        self.reads += 1
+        values = self._values[:, top : top + height, left : left + width]
+        return values, np.ones(values.shape[1:], bool)
+
+    def sample(self):
+        return self.read(0, 0, self.grid.height, self.grid.width)
+
+    def scaling(self):
+        return Scaling(np.array([-100, 0, 30], np.float32), np.array([9000, 250, 31], np.float32))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16])
+def test_numbers_that_are_looked_up_are_scaled_as_any_are(dtype):
+    date = Numbers(dtype)
+    dates = Dates(date, date, date.scaling())
+    wanted = date.scaling().apply(date.sample()[0])
+    np.testing.assert_array_equal(dates.view(0, 0, *dates.shape)[0], wanted)
+
+
+def test_dates_that_are_held_are_read_once_and_others_as_they_are_asked_for(land, monkeypatch):
+    date = Numbers(np.uint16)
+    dates = Dates(Picture(land, (1024, 64)), date, date.scaling())
+    held = dates.held()
+    windows = [(0, 0, 1024, 64), (250, 3, 20, 9), (1000, 60, 24, 4)]
+    for window in windows:
+        for one, other in zip(held(*window), dates.view(*window), strict=True):
+            np.testing.assert_array_equal(one, other)
+    assert date.reads == 1024 / 256 + len(windows)
+    monkeypatch.setattr(change_dates, "_HELD_PX", 1024 * 64 - 1)
+    dates.held()(1, 1, 2, 2)
+    assert date.reads == 1024 / 256 + len(windows) + 1

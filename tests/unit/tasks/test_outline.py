@@ -10,8 +10,16 @@ from scipy import ndimage
 
 from lib.tasks import pixel_difference
 from lib.tasks.change_dates import Dates, Picture
-from lib.tasks.outline import CHANGED, UNCHANGED, UNJUDGED, outline
-from lib.tasks.pixel_difference import GREY_LEVELS, UNKNOWN, difference_map, light_between
+from lib.tasks.outline import CHANGED, UNCHANGED, UNJUDGED, Gates, outline
+from lib.tasks.pixel_difference import (
+    GREY_LEVELS,
+    UNKNOWN,
+    difference_map,
+    gate_of_noise,
+    light_between,
+    noise_of,
+    pixel_gate,
+)
 
 SIZE = 320, 400
 CELLS = 20, 25
@@ -36,7 +44,8 @@ def view_of(before: np.ndarray, after: np.ndarray, valid: np.ndarray | None = No
 
 
 def states_of(before, after, cells, valid=None) -> np.ndarray:
-    return outline(cells, GATE, view_of(before, after, valid), SIZE).states
+    view = view_of(before, after, valid)
+    return outline(cells, Gates(GATE, pixel_gate(view, SIZE)), view, shape=SIZE).states
 
 
 def quiet_cells() -> np.ndarray:
@@ -151,3 +160,41 @@ def test_differences_are_the_same_however_they_are_read_and_0_where_only_the_lig
     np.testing.assert_array_equal(difference_map(view_of(land, after), SIZE, doubtful=doubtful), whole)
     assert GREY_LEVELS[whole[200:]].max() < 2 and GREY_LEVELS[whole[90:130, 110:180]].min() > 60
     assert (whole != UNKNOWN).all()
+
+
+def test_the_pixel_gate_is_beyond_what_all_but_a_thousandth_of_the_worst_kind_reach():
+    counts = np.zeros((2, 256), int)
+    counts[0, 1], counts[0, 90] = 5000, 5  # a thousandth: they begin where byte 89 would end
+    counts[1, 40] = 5005
+    assert gate_of_noise(counts) == pytest.approx(1.3 * GREY_LEVELS[41], rel=0.05)
+    counts[0, 90] = 50
+    assert 1.3 * GREY_LEVELS[90] < gate_of_noise(counts) <= 1.3 * GREY_LEVELS[91]
+    assert gate_of_noise(np.zeros((2, 256), int)) == np.inf
+
+
+def test_noise_is_what_light_does_not_explain_of_pixels_that_have_data(land):
+    before = land[:256, :256]
+    brighter = np.clip(before * 1.1 + 5, 0, 255).astype(np.uint8)
+    marked = before.copy()
+    marked[40:60, 40:60] ^= 128
+    marked[100:120, 100:120] ^= 128
+    valid = np.ones((256, 256), bool)
+    valid[95:125, 95:125] = False
+    light, marks = noise_of(before, (brighter, marked), valid)
+    beyond = np.flatnonzero(GREY_LEVELS > 60)[0]
+    assert light[beyond:].sum() == 0 and marks[beyond:].sum() == pytest.approx(400, abs=80)
+    assert light.sum() == marks.sum() == 256**2 - 30**2
+
+
+def test_nothing_thinner_than_five_pixels_is_in_a_difference_map(land):
+    rows = np.abs(land.astype(int) - np.roll(land, 3, axis=1)).astype(np.uint8)
+    view = view_of(land, np.clip(land.astype(int) + rows, 0, 255).astype(np.uint8))
+    found = GREY_LEVELS[difference_map(view, SIZE, doubtful=np.zeros(CELLS, bool))]
+    np.testing.assert_array_equal(ndimage.grey_opening(found, (5, 5)), found)
+
+
+def test_six_pixels_that_have_no_light_to_fit_are_compared_all_the_same():
+    before, size = np.full((2, 3, 3), 100, np.uint8), (2, 3)
+    dates = Dates(Picture(before, size), Picture(before + 60, size), Picture(before, size).scaling())
+    found = difference_map(dates.view, size, doubtful=np.zeros((1, 1), bool))
+    assert (found != UNKNOWN).all() and pixel_gate(dates.view, size) < np.inf

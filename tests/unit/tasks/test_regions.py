@@ -19,18 +19,24 @@ def mask() -> np.ndarray:
 def test_strips_give_the_regions_of_the_whole_with_their_sizes_and_sums(mask):
     value = np.random.default_rng(1).random(mask.shape)
     regions = Regions(lambda top, bottom: mask[top:bottom], len(mask), {"v": lambda a, b: value[a:b]})
-    numbers = np.concatenate([part for _, part in regions.numbers()])
     whole, count = ndimage.label(mask)
     assert regions.count == count
-    pairs = np.unique(np.stack([numbers.ravel(), whole.ravel()]), axis=1)
-    assert pairs.shape[1] == count + 1, "a region of the one is not a region of the other"
-    np.testing.assert_array_equal(regions.sizes[pairs[0, 1:]], np.bincount(whole.ravel())[pairs[1, 1:]])
-    np.testing.assert_allclose(regions.sums["v"][1:], ndimage.sum(value, numbers, range(1, count + 1)))
+    # A region's size and sum tell which of the whole's it is.
+    wanted = np.stack([np.bincount(whole.ravel()), ndimage.sum(value, whole, range(count + 1))])[:, 1:]
+    found = np.stack([regions.sizes, regions.sums["v"]])[:, 1:]
+    ours, theirs = np.lexsort(found), np.lexsort(wanted)
+    np.testing.assert_allclose(found[:, ours], wanted[:, theirs])
+    is_marked = np.zeros(count + 1, bool)
+    is_marked[1 + ours[::3]] = True
+    marked = np.zeros_like(mask)
+    for top, part in regions.marked(is_marked):
+        marked[top : top + len(part)] = part
+    np.testing.assert_array_equal(marked, np.isin(whole, 1 + theirs[::3]))
 
 
 def test_a_mask_without_regions_has_none():
     regions = Regions(lambda top, bottom: np.zeros((bottom - top, 5), bool), 700)
-    assert regions.count == 0 and not any(part.any() for _, part in regions.numbers())
+    assert regions.count == 0 and not list(regions.marked(np.zeros(1, bool)))
 
 
 def test_cells_at_pixels_are_those_of_a_bilinear_resize_in_any_window():
