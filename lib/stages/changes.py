@@ -73,7 +73,7 @@ def _judged(
     if stored is None:
         with _opened(work, paths[one.item]) as scene:
             own = tile.lattice.whole(tile.lattice.span(scene.grid))
-        nothing = _areas(np.full((1, 1), UNJUDGED, np.uint8), own, own)
+        nothing = _areas(np.full((1, 1), UNJUDGED, np.uint8), own, own, whole=own)
         return told | nothing | {"note": "shares no window with the one before"}
     with ExitStack() as open_files:
         earlier_scene, later_scene = (
@@ -86,8 +86,11 @@ def _judged(
         grid = tile.lattice.grid(top, left, bottom - top, right - left)
         # Seen as they were embedded: one scaling for all of a tile's dates.
         dates = Dates(earlier_scene.on(grid), later_scene.on(grid), tile.scaling)
-        shift = shift_between(dates.view, dates.shape)
-        found = outline(stored.cells, stored.gate, dates.moved(shift).view, dates.shape)
+        view = dates.held()
+        shift = shift_between(view, dates.shape)
+        moved = dates.moved(shift)
+        view = view if moved is dates else moved.held()
+        found = outline(stored.cells, stored.gates, view, shape=dates.shape)
     frame = _polygons(stored, found.states == CHANGED, grid)
     if work.archive.change.min_area_m2:
         frame = frame[frame["area"] >= work.archive.change.min_area_m2]
@@ -95,8 +98,8 @@ def _judged(
     return told | {
         "polygons": len(frame),
         "changed_m2": round(float(frame["area"].sum()), 2),
-        **_areas(found.states, grid, own),
-        "gate": _plain(stored.gate),
+        **_areas(found.states, grid, own, whole=tile.lattice.whole(stored.span)),
+        "gate": _plain(stored.gates.cells),
         "threshold": _plain(found.threshold),
         "shift_px": list(shift),
     }
@@ -143,14 +146,20 @@ def _table(frame: Any, tile: str, one: Acquisition, before: Acquisition, dates: 
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def _areas(states: np.ndarray, grid: Grid, own: Grid) -> dict[str, float]:
-    """What could be judged, and the rest of the later date's ground, whatever it lacks there."""
+def _areas(states: np.ndarray, grid: Grid, own: Grid, *, whole: Grid) -> dict[str, float]:
+    """What could be judged, and the rest of the later date's ground, whatever it lacks there.
+
+    Args:
+        states: (height, width) of the outlined ground.
+        grid: Of its pixels.
+        own: The later date's ground, as one pixel.
+        whole: The outlined ground, as one pixel: its outline is soon drawn.
+    """
     from lib.media.geofiles import mask_area
 
-    judged = mask_area(states != UNJUDGED, grid)
-    # A grid of one pixel: its outline is the whole ground's.
-    whole = mask_area(np.ones((1, 1), bool), own)
-    return {"judged_m2": round(judged, 2), "unjudged_m2": round(max(0.0, whole - judged), 2)}
+    known, one = states != UNJUDGED, np.ones((1, 1), bool)
+    judged = mask_area(one, whole) if known.all() else mask_area(known, grid)
+    return {"judged_m2": round(judged, 2), "unjudged_m2": round(max(0.0, mask_area(one, own) - judged), 2)}
 
 
 def _totals(scenes: list[dict[str, Any]]) -> dict[str, float]:

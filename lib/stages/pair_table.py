@@ -16,7 +16,7 @@ from lib.sections import PairsConfig
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 _FIELD_LIMIT = 1 << 24
-_SHOWN = 40
+_SHOWN = 28
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from lib.stages.acquisitions import Acquisition
 from lib.stages.making import Work
 from lib.tasks.change import cell_distance, gate_of
 from lib.tasks.change_history import against_history, beyond_usual
+from lib.tasks.outline import Gates
 from lib.tasks.window_views import CELL_PX, CELLS
 
 Span = tuple[int, int, int, int]  # top, left, bottom, right in pixels of the lattice
@@ -28,12 +29,12 @@ class StoredDistances:
     Attributes:
         span: Pixels of the lattice that the cells lie on.
         cells: (rows, columns) float32; NaN where either date lacks data.
-        gate: What perturbations of the earlier date alone reach.
+        gates: What perturbations of the earlier date alone reach.
     """
 
     span: Span
     cells: np.ndarray
-    gate: float
+    gates: Gates
 
     def within(self, extent: Span) -> "StoredDistances":
         """The part that a scene reaches, in whole cells at its start: windows go on beyond its edges."""
@@ -43,7 +44,7 @@ class StoredDistances:
         bottom, right = (min(mine, wanted) for mine, wanted in ends)
         rows = slice((top - self.span[0]) // CELL_PX, -(-(bottom - self.span[0]) // CELL_PX))
         columns = slice((left - self.span[1]) // CELL_PX, -(-(right - self.span[1]) // CELL_PX))
-        return StoredDistances((top, left, bottom, right), self.cells[rows, columns], self.gate)
+        return StoredDistances((top, left, bottom, right), self.cells[rows, columns], self.gates)
 
 
 def stored_distances(work: Work, one: Acquisition, earlier: Sequence[Acquisition]) -> StoredDistances | None:
@@ -78,7 +79,8 @@ def stored_distances(work: Work, one: Acquisition, earlier: Sequence[Acquisition
                 nearest[cell] = now[0]
             else:
                 nearest[cell], usual[cell] = against_history(now, _among(rows[1:], left))
-    return StoredDistances(span, beyond_usual(nearest, usual), stored_gate(work, dates))
+    gates = Gates(stored_gate(work, dates), stored_pixel_gate(work, earlier[0]))
+    return StoredDistances(span, beyond_usual(nearest, usual), gates)
 
 
 def stored_gate(work: Work, dates: Sequence[Acquisition]) -> float:
@@ -96,6 +98,18 @@ def stored_gate(work: Work, dates: Sequence[Acquisition]) -> float:
                     cells = np.frombuffer(each["distance"], np.float16).astype(np.float32)
                     kinds.setdefault(each["kind"], []).append(cells.reshape(CELLS, CELLS))
     return gate_of([np.stack(cells) for cells in kinds.values()]) if kinds else np.inf
+
+
+def stored_pixel_gate(work: Work, one: Acquisition) -> float:
+    """What perturbations of a date alone move its pixels by, in grey levels, as it was counted."""
+    from lib.tasks.pixel_difference import gate_of_noise
+
+    noise = np.zeros((0, 256), int)
+    wanted = (pc.field("item") == one.item) & pc.field("pixel_noise").is_valid()
+    for block in work.blocks("window_embeddings", one.shard, wanted, ["pixel_noise"]):
+        counts = grids_of(block.column("pixel_noise"), -1, 256, dtype=np.uint16).sum(0, dtype=int)
+        noise = noise + counts if noise.size else counts
+    return gate_of_noise(noise) if noise.size else np.inf
 
 
 def _known(work: Work, one: Acquisition) -> dict[tuple[int, int], np.ndarray]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lib import schemas
 from lib.columns import bytes_column, vectors_column
@@ -13,7 +15,13 @@ from lib.lake import Facts, ShardWriter
 from lib.stages.acquisitions import tile_of
 from lib.stages.making import Work, ensure
 from lib.stages.tiles import Tile, read_tile
-from lib.stages.window_worker import WindowChunk, WindowTask, WindowWorkerFactory, spoiled_windows
+from lib.stages.window_worker import (
+    WindowChunk,
+    WindowTask,
+    WindowWorkerFactory,
+    measured_windows,
+    spoiled_windows,
+)
 from lib.stages.windows import sample_name
 
 # A row is some 120 kB: so many are a chunk that travels, and a row group that is read at once.
@@ -29,7 +37,9 @@ def embeddings_schema(work: Work) -> pa.Schema:
     from lib.tasks.window_views import CELLS
 
     contract = work.contract
-    return schemas.window_embeddings(contract.cls_dim, contract.patch_dim, contract.deep[-1], CELLS**2)
+    return schemas.window_embeddings(
+        contract.cls_dim, contract.patch_dim, contract.deep[-1], CELLS**2, kinds=KINDS
+    )
 
 
 def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
@@ -41,8 +51,7 @@ def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
         paths = {r["item"]: r["path"] for r in work.rows("items", shard, ["item", "path"]).to_pylist()}
         tile = read_tile(work, tile_of(shard))
         # By what a file holds, not by its name: a renamed scene keeps its vectors.
-        former = work.former_rows("window_embeddings", shard, ["sample_hash", "item"])
-        known = dict(zip(*(c.to_pylist() for c in former.columns), strict=True)) if former else {}
+        known = _known(work, shard, schema)
         scenes = [
             (name, windows.filter(pc.equal(windows.column("item"), name)))
             for name in dict.fromkeys(windows.column("item").to_pylist())
@@ -64,6 +73,15 @@ def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
                     writer.facts.kept += block.num_rows
 
     return ensure(work, "window_embeddings", shard, schema, fill, row_group=BLOCK)
+
+
+def _known(work: Work, shard: str, schema: pa.Schema) -> dict[str, str]:
+    """Of windows that stand: hash -> item. None where what stands lacks a column, as older lakes do."""
+    former = work.former_rows("window_embeddings", shard, ["sample_hash", "item"])
+    path = work.lake.path(work.place("window_embeddings", shard))
+    if former is None or pq.read_schema(path).names != schema.names:
+        return {}
+    return dict(zip(*(column.to_pylist() for column in former.columns), strict=True))
 
 
 def _hashes(rows: pa.Table) -> list[str]:
@@ -88,10 +106,12 @@ def _tasks(work: Work, path: str, tile: Tile | None, rows: pa.Table) -> Iterator
     # By its contents: whatever else stands in the cell, a scene's windows are perturbed alike.
     seed = int(rows.column("sample_hash")[0].as_py()[:8], 16)
     spoiled = spoiled_windows(len(places), KINDS, seed=seed)
+    measured = measured_windows(spoiled)
     for first in range(0, len(places), BLOCK):
         block = tuple(places[first : first + BLOCK])
         own = tuple((n - first, kind) for n, kind in spoiled if first <= n < first + len(block))
-        yield WindowTask(str(work.root / path), tile, work.archive.scenes, block, own)
+        at = tuple(n - first for n in measured if first <= n < first + len(block))
+        yield WindowTask(str(work.root / path), tile, work.archive.scenes, block, own, at)
 
 
 def _write_made(
@@ -125,6 +145,10 @@ def _columns(chunk: WindowChunk) -> dict[str, Any]:
             [{"kind": kind, "distance": d.tobytes()} for kind, d in chunk.perturbed[n]]
             if n in chunk.perturbed
             else None
+            for n in range(len(chunk.cls))
+        ],
+        "pixel_noise": [
+            chunk.noise[n].astype(np.uint16).tobytes() if n in chunk.noise else None
             for n in range(len(chunk.cls))
         ],
     }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lib.media.lattice import MARGIN_PX, WINDOW_PX
 from lib.sections import ScenesConfig
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # A spoiled window costs as much as a window: so many more forwards, but at least one of each kind.
 PERTURBED_SHARE = 0.15
+# Of the spoiled ones, those whose pixels are compared too: by the gate's spread over other choices of them.
+_MEASURED = 12
+_OWN = slice(MARGIN_PX, WINDOW_PX - MARGIN_PX)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class WindowTask:
         config: Which of its bands are seen.
         windows: First pixels (row, column) on the lattice.
         spoiled: (number of the window, kind of perturbation), in the windows' order.
+        measured: Numbers of windows whose pixels are spoiled in every way.
     """
 
     path: str
@@ -38,6 +43,7 @@ class WindowTask:
     config: ScenesConfig
     windows: tuple[tuple[int, int], ...]
     spoiled: tuple[tuple[int, int], ...]
+    measured: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -51,6 +57,7 @@ class WindowChunk:
         deep_grid: (n, rows, columns, E) float16, the same.
         cell_valid: (n, rows, columns) uint8, percent of a cell's pixels that have data.
         perturbed: Number of the window -> [(kind, (rows, columns) float16 distance)].
+        noise: Number of the window -> (kinds, 256) counts of how far its pixels are moved.
     """
 
     cls: np.ndarray
@@ -59,6 +66,7 @@ class WindowChunk:
     deep_grid: np.ndarray
     cell_valid: np.ndarray
     perturbed: dict[int, list[tuple[int, np.ndarray]]] = field(default_factory=dict)
+    noise: dict[int, np.ndarray] = field(default_factory=dict)
     runtime: str = ""
 
 
@@ -90,9 +98,11 @@ class WindowWorker:
             UnreadableMediaError: The scene is damaged.
         """
         from lib.tasks.change import perturbed
+        from lib.tasks.pixel_difference import noise_of
         from lib.tasks.window_views import cells_of, distance_of, features_of, views_of
 
         valid: list[np.ndarray] = []
+        noise: dict[int, np.ndarray] = {}
         kinds: dict[int, list[int]] = {}
         for number, kind in task.spoiled:
             kinds.setdefault(number, []).append(kind)
@@ -104,6 +114,9 @@ class WindowWorker:
                     valid.append(known)
                     yield from views_of(picture)
                     spoiled = list(perturbed(picture)) if number in kinds else []
+                    if number in task.measured:
+                        own = (each[_OWN, _OWN] for each in spoiled)
+                        noise[number] = noise_of(picture[_OWN, _OWN], own, known[_OWN, _OWN])
                     for kind in kinds.get(number, []):
                         yield from views_of(spoiled[kind])
 
@@ -124,6 +137,7 @@ class WindowWorker:
             deep_grid=np.stack(chunk["deep"]),
             cell_valid=np.stack([cells_of(known) for known in valid]),
             perturbed=moved,
+            noise=noise,
             runtime=self._embedder.runtime_name,
         )
 
@@ -139,3 +153,10 @@ def spoiled_windows(windows: int, kinds: int, *, seed: int) -> list[tuple[int, i
     count = max(kinds, int(PERTURBED_SHARE * windows))
     places = np.linspace(0, windows - 1, count).round().astype(int)
     return [(int(window), (turn + seed) % kinds) for turn, window in enumerate(places)]
+
+
+def measured_windows(spoiled: list[tuple[int, int]]) -> list[int]:
+    """Of the windows that are spoiled anyway, those whose pixels are held against each spoiled kind's."""
+    windows = sorted({window for window, _ in spoiled})
+    places = np.linspace(0, len(windows) - 1, min(_MEASURED, len(windows))).round().astype(int)
+    return [windows[place] for place in places]

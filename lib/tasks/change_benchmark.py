@@ -13,7 +13,7 @@ from lib.embedding.embed import Embedder
 from lib.embedding.vectors import unit
 from lib.errors import DatasetError, QueryError, UnreadableMediaError
 from lib.media.image import read_image
-from lib.tasks.change_pair import find_changes
+from lib.tasks.change_pair import Changes, find_changes
 
 # Of the naive window column; each is squashed to what the backbone takes.
 WINDOW_PX = 64
@@ -212,41 +212,79 @@ class PixelPool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Map:
+class ScoreMap:
+    """One method's (height, width) float32 score, and the bool mask of what it takes for changed."""
+
     score: np.ndarray
     mask: np.ndarray
 
 
-def _maps(pair: LabelledPair, embedder: Embedder, changed_from: int) -> tuple[Mapping[str, _Map], np.ndarray]:
-    found = find_changes(pair.before, pair.after, embedder)
-    before, after = read_image(pair.before), read_image(pair.after)
-    labelled = _read_label(pair.label) >= changed_from
-    if labelled.shape != found.score.shape:
-        sizes = [f"{shape[1]} x {shape[0]}" for shape in (labelled.shape, found.score.shape)]
-        raise DatasetError(f"the mask {pair.label} has {sizes[0]} px, and the earlier picture has {sizes[1]}")
+@dataclass(frozen=True, slots=True)
+class PairMaps:
+    """A pair's maps by method, `METHODS`, and which pixels count: those that all methods have a score for."""
+
+    changes: Changes
+    maps: Mapping[str, ScoreMap]
+    judged: np.ndarray
+
+
+def maps_of(before: Path, after: Path, embedder: Embedder, labelled: np.ndarray) -> PairMaps:
+    """What every method makes of a pair.
+
+    Args:
+        before: The earlier picture.
+        after: The later.
+        embedder: As `find_changes` needs it.
+        labelled: (height, width) bool mask of what changed, looked at for its shape only.
+
+    Raises:
+        QueryError: The two can't be compared.
+        UnreadableMediaError: A picture can't be read.
+        DatasetError: The mask is of another shape than the earlier picture.
+    """
+    pictures = read_image(before), read_image(after)
+    if labelled.shape != pictures[0].shape[:2]:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (labelled.shape, pictures[0].shape)]
+        raise DatasetError(f"the mask has {sizes[0]} px, and the earlier picture has {sizes[1]}")
+    found = find_changes(before, after, embedder)
+    ours = found.score
     naive = {
-        "raw_difference": raw_difference(before, after),
-        "window_cls": window_distance(before, after, embedder),
+        "raw_difference": raw_difference(*pictures),
+        "window_cls": window_distance(*pictures, embedder),
     }
-    judged = np.isfinite(found.score) & np.all([np.isfinite(score) for score in naive.values()], axis=0)
-    ours = np.where(judged, found.score, np.nan)
-    maps = {"ours": _Map(ours, found.mask & judged)}
-    return maps | {name: _Map(score, _otsu_mask(score, judged)) for name, score in naive.items()}, labelled
+    judged = np.isfinite(ours) & np.all([np.isfinite(score) for score in naive.values()], axis=0)
+    maps = {"ours": ScoreMap(np.where(judged, ours, np.nan), found.mask & judged)}
+    maps |= {name: ScoreMap(score, otsu_mask(score, judged)) for name, score in naive.items()}
+    return PairMaps(found, maps, judged)
 
 
-def _read_label(path: Path) -> np.ndarray:
+def _maps(
+    pair: LabelledPair, embedder: Embedder, changed_from: int
+) -> tuple[Mapping[str, ScoreMap], np.ndarray]:
+    labelled = read_label(pair.label) >= changed_from
+    return maps_of(pair.before, pair.after, embedder, labelled).maps, labelled
+
+
+def read_label(path: Path) -> np.ndarray:
+    """A mask's values, (height, width) uint8.
+
+    Raises:
+        DatasetError: It can't be read.
+    """
     try:
         return np.asarray(read_image(path).max(axis=-1))
     except UnreadableMediaError as error:
         raise DatasetError(f"the mask {path} can't be read: {error}") from error
 
 
-def _judged(maps: Mapping[str, _Map], labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _judged(maps: Mapping[str, ScoreMap], labelled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     judged = np.isfinite(maps["ours"].score)
     return np.stack([maps[method].score[judged] for method in METHODS], axis=-1), labelled[judged]
 
 
-def _pair_scores(name: str, maps: Mapping[str, _Map], labelled: np.ndarray, sample: PixelPool) -> PairScores:
+def _pair_scores(
+    name: str, maps: Mapping[str, ScoreMap], labelled: np.ndarray, sample: PixelPool
+) -> PairScores:
     judged = np.isfinite(maps["ours"].score)
     changed = labelled[judged]
     counts = {method: counts_of(maps[method].mask[judged], changed) for method in METHODS}
@@ -278,7 +316,8 @@ def _scores(scores: np.ndarray, changed: np.ndarray, counts: list[Counts]) -> Sc
     )
 
 
-def _otsu_mask(score: np.ndarray, judged: np.ndarray) -> np.ndarray:
+def otsu_mask(score: np.ndarray, judged: np.ndarray) -> np.ndarray:
+    """What lies above Otsu's threshold of the judged pixels' scores; nothing where all are equal."""
     from skimage.filters import threshold_otsu
 
     values = score[judged]

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +12,12 @@ import numpy as np
 from lib.errors import QueryError
 from lib.media.image import read_image
 from lib.media.raster import Grid, Scaling, is_tiff, open_scene
-from lib.tasks.coregister import Shift
+from lib.tasks.coregister import Shift, View
 
 _SIZE_TOLERANCE = 0.05
+# Scenes of more pixels (117 MB of both dates) are read again each time that a part of them is asked for.
+_HELD_PX = 1 << 24
+_STRIP_PX = 256
 
 
 class Readable(Protocol):
@@ -115,6 +118,7 @@ class Dates:
     earlier: Readable
     later: Readable
     scaling: Scaling
+    _seen: dict[np.dtype, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -124,8 +128,38 @@ class Dates:
     def view(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both dates' (height, width, 3) uint8 in a window within the grid, and what both know of it."""
         parts = [side.read(top, left, height, width) for side in (self.earlier, self.later)]
-        pictures = [self.scaling.apply(values) for values, _ in parts]
+        pictures = [self._scaled(values) for values, _ in parts]
         return pictures[0], pictures[1], parts[0][1] & parts[1][1]
+
+    def held(self) -> View:
+        """`view`, from memory where the dates aren't too large: all is read when the first part is."""
+        height, width = self.shape
+        if height * width > _HELD_PX:
+            return self.view
+        read: list[tuple[np.ndarray, ...]] = []
+
+        def view(top: int, left: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            if not read:
+                starts = range(0, height, _STRIP_PX)
+                strips = [self.view(start, 0, min(_STRIP_PX, height - start), width) for start in starts]
+                read.append(tuple(np.concatenate(parts) for parts in zip(*strips, strict=True)))
+            before, after, valid = (of[top : top + rows, left : left + columns] for of in read[0])
+            return before, after, valid
+
+        return view
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        """As the scaling has it; whole numbers of 16 bits are looked up, three times as fast."""
+        if values.dtype not in (np.uint8, np.int16, np.uint16):
+            return self.scaling.apply(values)
+        bits = np.dtype(f"u{values.dtype.itemsize}")
+        if values.dtype not in self._seen:
+            every = np.arange(1 << 8 * bits.itemsize, dtype=bits).view(values.dtype)
+            self._seen[values.dtype] = self.scaling.apply(np.broadcast_to(every, (3, 1, every.size)))[0]
+        made = np.empty((*values.shape[1:], 3), np.uint8)
+        for channel, seen in enumerate(self._seen[values.dtype].T.copy()):
+            made[..., channel] = seen[values[channel].view(bits)]
+        return made
 
     def moved(self, shift: Shift) -> "Dates":
         """The same with the later date read where it really lies."""

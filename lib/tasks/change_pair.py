@@ -12,10 +12,11 @@ from lib.media.lattice import WINDOW_PX
 from lib.media.raster import Grid
 from lib.tasks.cell_maps import at_pixels, filled
 from lib.tasks.change import as_score
-from lib.tasks.change_dates import Dates, open_dates
+from lib.tasks.change_dates import open_dates
 from lib.tasks.change_windows import Reader, distances
-from lib.tasks.coregister import Shift, shift_between
-from lib.tasks.outline import CHANGED, UNJUDGED, outline
+from lib.tasks.coregister import Shift, View, shift_between
+from lib.tasks.outline import CHANGED, UNJUDGED, Gates, outline
+from lib.tasks.pixel_difference import pixel_gate
 
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
 
@@ -77,10 +78,13 @@ def find_changes(before: Path, after: Path, embedder: Embedder) -> Changes:
 
 def _changes(before: Path, after: Path, embedder: Embedder) -> Changes:
     with open_dates(before, after) as found_at:
-        shift = shift_between(found_at.view, found_at.shape)
+        view, shape = found_at.held(), found_at.shape
+        shift = shift_between(view, shape)
         dates = found_at.moved(shift)
-        found = distances(embedder, _reader(dates), dates.shape)
-        outlined = outline(found.cells, found.gate, dates.view, dates.shape)
+        view = view if dates is found_at else dates.held()
+        found = distances(embedder, _reader(view, shape), shape)
+        gates = Gates(found.gate, pixel_gate(view, shape))
+        outlined = outline(found.cells, gates, view, shape=shape)
         shown = tuple(dates.scaling.apply(side.sample()[0]) for side in (dates.earlier, dates.later))
         return Changes(
             grid=dates.earlier.grid,
@@ -95,14 +99,14 @@ def _changes(before: Path, after: Path, embedder: Embedder) -> Changes:
         )
 
 
-def _reader(dates: Dates) -> Reader:
-    height, width = dates.shape
+def _reader(view: View, shape: tuple[int, int]) -> Reader:
+    height, width = shape
 
     def read(top: int, left: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rows = max(0, top), min(height, top + WINDOW_PX)
         columns = max(0, left), min(width, left + WINDOW_PX)
         pads = (rows[0] - top, top + WINDOW_PX - rows[1]), (columns[0] - left, left + WINDOW_PX - columns[1])
-        before, after, valid = dates.view(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+        before, after, valid = view(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
         pictures = [np.pad(picture, (*pads, (0, 0)), mode="edge") for picture in (before, after)]
         return pictures[0], pictures[1], np.pad(valid, pads, mode="edge")
 

@@ -7,8 +7,10 @@ import numpy as np
 from lib.tasks.cell_maps import at_pixels, filled
 from lib.tasks.change import NEVER, threshold_of
 from lib.tasks.coregister import View
-from lib.tasks.pixel_difference import GREY_LEVELS, UNKNOWN, difference_map, pixel_gate
+from lib.tasks.morphology import least_near, most_near
+from lib.tasks.pixel_difference import GREY_LEVELS, UNKNOWN, difference_map
 from lib.tasks.regions import STRIP_PX, Regions
+from lib.tasks.window_views import CELL_PX
 
 UNCHANGED, CHANGED, UNJUDGED = 0, 1, 255
 # Regions of fewer pixels are specks.
@@ -32,6 +34,8 @@ _CLOSING_PX = 7
 # A region of features is left as it is where pixels draw less of it than this.
 _DRAWN = 0.25
 _STEP_PX = 4
+# Of each strongest byte, the least one that isn't weak beside it.
+_WEAK = np.searchsorted(GREY_LEVELS, _EDGE * GREY_LEVELS, "right").astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,34 +45,39 @@ class Outlined:
     Attributes:
         states: (height, width) uint8: `UNCHANGED`, `CHANGED`, `UNJUDGED` where a date has no data.
         threshold: The distance from which on a cell is changed; infinite where none is.
-        pixel_gate: The difference that perturbations alone reach, in grey levels.
     """
 
     states: np.ndarray
     threshold: float
-    pixel_gate: float
 
 
-def outline(cells: np.ndarray, gate: float, view: View, shape: tuple[int, int]) -> Outlined:
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What perturbations alone reach: a distance of cells, and a difference of pixels in grey levels."""
+
+    cells: float
+    pixels: float
+
+
+def outline(cells: np.ndarray, gates: Gates, view: View, *, shape: tuple[int, int]) -> Outlined:
     """Which pixels changed.
 
     Args:
         cells: (rows, columns) distances of cells of 16 px; NaN where there is no data.
-        gate: The distance that perturbations alone reach.
+        gates: What only a change exceeds.
         view: Reads both dates, co-registered.
         shape: Height and width in pixels.
     """
     known = np.isfinite(cells)
     if not known.any():
-        return Outlined(np.full(shape, UNJUDGED, np.uint8), NEVER, NEVER)
+        return Outlined(np.full(shape, UNJUDGED, np.uint8), NEVER)
     smooth = filled(cells, known)
     with np.errstate(invalid="ignore"):
-        differences = difference_map(view, shape, doubtful=~(cells <= gate))
+        differences = difference_map(view, shape, doubtful=~(cells <= gates.cells))
     distance = at_pixels(smooth, (0, 0, *shape), step=_STEP_PX)
     is_lacking = differences[::_STEP_PX, ::_STEP_PX] == UNKNOWN
-    threshold = threshold_of(np.where(is_lacking, np.nan, distance), gate)
-    floor = pixel_gate(view, shape)
-    changed = _drawn(differences, smooth, threshold, floor)
+    threshold = threshold_of(np.where(is_lacking, np.nan, distance), gates.cells)
+    changed = _drawn(differences, smooth, threshold, gates.pixels)
     _add_undrawn(changed, smooth, threshold)
     states = changed.view(np.uint8)
     for top in range(0, shape[0], STRIP_PX):
@@ -76,7 +85,7 @@ def outline(cells: np.ndarray, gate: float, view: View, shape: tuple[int, int]) 
         states[rows][differences[rows] == UNKNOWN] = UNJUDGED
     del differences
     _drop_specks(states)
-    return Outlined(states, threshold, floor)
+    return Outlined(states, threshold)
 
 
 def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: float) -> np.ndarray:
@@ -91,7 +100,10 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
     belonging = max(_BELONGING_GATE * gate, BELONGING * usual)
 
     def above(level: float, top: int, bottom: int) -> np.ndarray:
-        return np.asarray((grey > level)[differences[top:bottom]])
+        return np.asarray(differences[top:bottom] >= _byte_above(level))
+
+    def rims(top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
+        return _rim(differences, belonging, top, bottom)
 
     regions = Regions(
         lambda top, bottom: above(belonging, top, bottom),
@@ -99,9 +111,9 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
         {
             "alone": lambda top, bottom: above(alone, top, bottom),
             "confirmed": lambda top, bottom: above(confirmed, top, bottom),
-            "rim": lambda top, bottom: _rim(differences, belonging, top, bottom)[0],
-            "hard_rim": lambda top, bottom: _rim(differences, belonging, top, bottom)[1],
-            "features": lambda top, bottom: at_pixels(cells, (top, 0, bottom - top, width)) > threshold,
+            "rim": lambda top, bottom: rims(top, bottom)[0],
+            "hard_rim": lambda top, bottom: rims(top, bottom)[1],
+            "features": lambda top, bottom: _beyond(cells, threshold, (top, bottom, width)),
         },
     )
     sums = regions.sums
@@ -110,51 +122,67 @@ def _drawn(differences: np.ndarray, cells: np.ndarray, threshold: float, gate: f
     is_kept = is_found & (sums["hard_rim"] > _HARD * sums["rim"])
     is_kept[0] = False
     made = np.zeros((height, width), bool)
-    for top, numbers in regions.numbers():
-        made[top : top + len(numbers)] = is_kept[numbers]
+    for top, marked in regions.marked(is_kept):
+        made[top : top + len(marked)] = marked
     _cut_edges(made, differences)
     return _closed(made)
 
 
+def _byte_above(level: float) -> int:
+    """The least byte of a difference map whose difference is above a level."""
+    return int(np.searchsorted(GREY_LEVELS, level, "right"))
+
+
+def _beyond(cells: np.ndarray, threshold: float, rows: tuple[int, int, int]) -> np.ndarray:
+    """Pixels whose distance is above the threshold: of rows from a first to a last, and so many columns."""
+    top, bottom, width = rows
+    made = np.zeros((bottom - top, width), bool)
+    near = cells[max(0, top // CELL_PX - 1) : bottom // CELL_PX + 2]
+    columns = np.flatnonzero((near > threshold).any(0))
+    if columns.size:
+        # No pixel is above the cells that it lies between.
+        left, right = max(0, columns[0] - 1) * CELL_PX, min(width, (columns[-1] + 2) * CELL_PX)
+        made[:, left:right] = at_pixels(cells, (top, left, bottom - top, right - left)) > threshold
+    return made
+
+
 def _rim(differences: np.ndarray, level: float, top: int, bottom: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels above a level beside ones that aren't, and those of them that are at a change's sharp edge."""
-    from scipy import ndimage
-
     half = _EDGE_PX // 2
     start, stop = max(0, top - half), min(len(differences), bottom + half)
     near = differences[start:stop]
-    above = GREY_LEVELS[near] > level
-    rim = above & ~ndimage.binary_erosion(above, border_value=1)
-    weakest, strongest = (
-        GREY_LEVELS[kind(near, _EDGE_PX)] for kind in (ndimage.minimum_filter, ndimage.maximum_filter)
-    )
-    hard = rim & (weakest < _EDGE * strongest)
+    above = near >= _byte_above(level)
+    within = above.copy()
+    for axis in (0, 1):
+        inner, of = np.moveaxis(within, axis, 0), np.moveaxis(above, axis, 0)
+        inner[1:] &= of[:-1]
+        inner[:-1] &= of[1:]
+    rim = above & ~within
+    hard = rim & (least_near(near, _EDGE_PX) < _WEAK[most_near(near, _EDGE_PX)])
     return rim[top - start :][: bottom - top], hard[top - start :][: bottom - top]
 
 
 def _cut_edges(mask: np.ndarray, differences: np.ndarray) -> None:
     """Take off what is weak beside a stronger neighbour: a change smeared by resampling and compression."""
-    from scipy import ndimage
-
     half = _EDGE_PX // 2
     for top in range(0, len(mask), STRIP_PX):
         start, stop = max(0, top - half), min(len(mask), top + STRIP_PX + half)
-        strongest = ndimage.maximum_filter(differences[start:stop], _EDGE_PX)[top - start :][:STRIP_PX]
-        rows = slice(top, top + len(strongest))
-        mask[rows] &= GREY_LEVELS[differences[rows]] > _EDGE * GREY_LEVELS[strongest]
+        if mask[top : top + STRIP_PX].any():
+            strongest = most_near(differences[start:stop], _EDGE_PX)[top - start :][:STRIP_PX]
+            rows = slice(top, top + len(strongest))
+            mask[rows] &= differences[rows] >= _WEAK[strongest]
 
 
 def _closed(mask: np.ndarray) -> np.ndarray:
     """The same with gaps of a few pixels closed: a roof's pattern, a pixel that looks as before."""
-    from scipy import ndimage
-
-    made = np.empty_like(mask)
+    made = np.zeros_like(mask)
     for top in range(0, len(mask), STRIP_PX):
         start, stop = max(0, top - 2 * _CLOSING_PX), min(len(mask), top + STRIP_PX + 2 * _CLOSING_PX)
-        wide = np.pad(mask[start:stop], _CLOSING_PX, mode="edge")
-        wide = ndimage.binary_closing(wide, np.ones((_CLOSING_PX, _CLOSING_PX), bool))
-        inner = wide[_CLOSING_PX:-_CLOSING_PX, _CLOSING_PX:-_CLOSING_PX]
-        made[top : top + STRIP_PX] = inner[top - start :][:STRIP_PX]
+        if mask[start:stop].any():
+            wide = np.pad(mask[start:stop], _CLOSING_PX, mode="edge")
+            wide = least_near(most_near(wide, _CLOSING_PX), _CLOSING_PX)
+            inner = wide[_CLOSING_PX:-_CLOSING_PX, _CLOSING_PX:-_CLOSING_PX]
+            made[top : top + STRIP_PX] = inner[top - start :][:STRIP_PX]
     return made
 
 
@@ -163,19 +191,18 @@ def _add_undrawn(changed: np.ndarray, cells: np.ndarray, threshold: float) -> No
     height, width = changed.shape
 
     def found(top: int, bottom: int) -> np.ndarray:
-        return np.asarray(at_pixels(cells, (top, 0, bottom - top, width)) > threshold)
+        return _beyond(cells, threshold, (top, bottom, width))
 
     regions = Regions(found, height, {"drawn": lambda top, bottom: changed[top:bottom]})
     is_added = regions.sums["drawn"] < _DRAWN * regions.sizes
     is_added[0] = False
-    for top, numbers in regions.numbers():
-        changed[top : top + len(numbers)] |= is_added[numbers]
+    for top, marked in regions.marked(is_added):
+        changed[top : top + len(marked)] |= marked
 
 
 def _drop_specks(states: np.ndarray) -> None:
     regions = Regions(lambda top, bottom: states[top:bottom] == CHANGED, len(states))
     is_speck = regions.sizes < LEAST_PX
     is_speck[0] = False
-    # A strip is labelled when it is asked for, and not read again once it is changed.
-    for top, numbers in regions.numbers():
-        states[top : top + len(numbers)][is_speck[numbers]] = UNCHANGED
+    for top, marked in regions.marked(is_speck):
+        states[top : top + len(marked)][marked] = UNCHANGED

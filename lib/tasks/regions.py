@@ -35,11 +35,17 @@ class Regions:
         parts: list[list[np.ndarray]] = []
         seams: list[np.ndarray] = []
         total, last = 0, np.zeros(0, np.int64)
-        for top, labels, count in self._labelled():
-            of = labels.ravel()
-            given = [(values or {})[name](top, top + len(labels)).ravel() for name in names]
+        self._counts: list[int] = []
+        for top in range(0, height, STRIP_PX):
+            labels, count = self._labelled(top)
+            self._counts.append(count)
+            # Most of a scene is in no region: only what is in one is summed up, and asked for if any is.
+            at = np.flatnonzero(labels)
+            of = labels.ravel()[at]
             sums = [np.bincount(of, minlength=count + 1)]
-            sums += [np.bincount(of, weights=value, minlength=count + 1) for value in given]
+            for name in names:
+                given = (values or {})[name](top, top + len(labels)).ravel()[at] if count else at
+                sums.append(np.bincount(of, weights=given, minlength=count + 1))
             parts.append([sum_[1:] for sum_ in sums])
             first = np.where(labels[0] > 0, labels[0] + total, 0)
             if last.size:
@@ -59,17 +65,23 @@ class Regions:
         self.sizes = made[0].astype(np.int64)
         self.sums = dict(zip(names, made[1:], strict=True))
 
-    def numbers(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Strip by strip: its first row, and (rows, width) numbers of regions."""
+    def marked(self, is_marked: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        """Strips that have marked regions: the first row, and (rows, width) bool of them.
+
+        A strip is asked of the mask when its turn comes; what was changed before isn't asked for again.
+
+        Args:
+            is_marked: (count + 1,) bool; of 0, False.
+        """
         before = 0
-        for top, labels, count in self._labelled():
-            own = np.concatenate([[0], self._region[1 + before : 1 + before + count]])
-            yield top, own[labels]
+        for strip, count in enumerate(self._counts):
+            own = np.concatenate([[False], is_marked[self._region[1 + before : 1 + before + count]]])
+            if own.any():
+                yield strip * STRIP_PX, own[self._labelled(strip * STRIP_PX)[0]]
             before += count
 
-    def _labelled(self) -> Iterator[tuple[int, np.ndarray, int]]:
+    def _labelled(self, top: int) -> tuple[np.ndarray, int]:
         from scipy import ndimage
 
-        for top in range(0, self._height, STRIP_PX):
-            labels, count = ndimage.label(self._mask(top, min(self._height, top + STRIP_PX)))
-            yield top, labels, count
+        mask = self._mask(top, min(self._height, top + STRIP_PX))
+        return ndimage.label(mask) if mask.any() else (np.zeros(mask.shape, np.int32), 0)
