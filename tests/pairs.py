@@ -43,7 +43,7 @@ def write_table(path: Path, rows: list[dict], columns: tuple[str, ...] = ("left"
 
 
 def pair_archive(table: Path, *, left: str = "picture", right: str = "picture", **told) -> Archive:
-    views = "turned" if (left, right) == ("picture", "picture") else "upright"
+    views = told.pop("views", "turned" if (left, right) == ("picture", "picture") else "upright")
     sides = {
         side: SideConfig(kind=kind, **({} if kind == "text" else {"views": views}))
         for side, kind in (("left", left), ("right", right))
@@ -53,9 +53,8 @@ def pair_archive(table: Path, *, left: str = "picture", right: str = "picture", 
         name="towns",
         kind="pair",
         root=str(table),
-        embedding=EmbeddingConfig(backbone="efficientnet_lite0", size_px=64),
         pairs=PairsConfig(**sides, **pairs),
-        **told,
+        **({"embedding": EmbeddingConfig(backbone="efficientnet_lite0", size_px=64)} | told),
     )
 
 

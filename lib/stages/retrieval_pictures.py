@@ -9,7 +9,7 @@ from lib.search.pairs import thumbnail_of
 from lib.stages.making import Work
 from lib.stages.retrieval import Found, Held, Way
 
-_SHOWN = 5
+_SHOWN = 6
 _BLANK = 232
 
 
@@ -60,7 +60,7 @@ def _sheet(work: Work, held: Held, found: Found, way: Way, queries: list[int], w
             picture, text = _tile(work, held, side, row, texts)
             tiles.append(picture)
             captions.append(f"{says}: {text}" if text else says)
-    data = png_bytes(contact_sheet(tiles, captions, columns=3, tile_px=190))
+    data = png_bytes(contact_sheet(tiles, captions, columns=6, tile_px=150))
     return Picture(
         data, f"{one} → {other}: the {what}", f"{what} of {one} to {other}, each with what was asked"
     )
