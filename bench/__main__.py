@@ -36,10 +36,28 @@ class Effort:
     memory_repeats: int
     scene_px: int
     scene_repeats: int
+    pairs: int
+    pair_pictures: int
+    pair_repeats: int
 
 
-FULL = Effort(60.0, 7, 32, 7, ((1392, "CLS 1280 + patch 112"), (768, "384 + 384")), 200, 9, 5, 3, 2048, 2)
-QUICK = Effort(30.0, 3, 16, 3, ((768, "384 + 384"),), 100, 5, 2, 1, 1024, 1)
+FULL = Effort(
+    60.0,
+    7,
+    32,
+    7,
+    ((1392, "CLS 1280 + patch 112"), (768, "384 + 384")),
+    200,
+    9,
+    5,
+    3,
+    2048,
+    2,
+    1_000_000,
+    256,
+    1,
+)
+QUICK = Effort(30.0, 3, 16, 3, ((768, "384 + 384"),), 100, 5, 2, 1, 1024, 1, 50_000, 128, 1)
 
 
 def _embedding(effort: Effort, folder: Path) -> Sequence[Figure]:
@@ -91,12 +109,19 @@ def _scenes(effort: Effort, folder: Path) -> Sequence[Figure]:
     return figures
 
 
+def _alignment(effort: Effort, folder: Path) -> Sequence[Figure]:
+    from bench.alignment import measure_alignment
+
+    return measure_alignment(pairs=effort.pairs, pictures=effort.pair_pictures, repeats=effort.pair_repeats)
+
+
 PARTS: dict[str, Callable[[Effort, Path], Sequence[Figure]]] = {
     "embedding": _embedding,
     "search": _search,
     "cold search": _cold_search,
     "memory": _memory,
     "scenes": _scenes,
+    "alignment": _alignment,
 }
 
 

@@ -80,7 +80,7 @@ def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Arch
     resolve(backbone)  # a spec that can't be had is met here, not an hour into a run
     size_px = SCENE_SIZE_PX if asked.kind == "scene" else 224
     if asked.kind == "pair":
-        sections |= pair_sections(asked.folder, asked.dataset, asked.columns, say)
+        sections |= pair_sections(asked.folder, asked.dataset, asked.columns, backbone, say)
     entry = Archive(
         name=asked.name,
         kind=asked.kind,  # type: ignore[arg-type]

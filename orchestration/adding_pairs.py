@@ -5,6 +5,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from lib.embedding.backbones import resolve
 from lib.errors import CatalogError, UnreadableMediaError, UsageError
 from lib.sections import PairsConfig, SideConfig
 
@@ -36,7 +37,11 @@ Kind = Literal["picture", "depth", "text"]
 
 
 def pair_sections(
-    table: Path | None, dataset: str | None, columns: tuple[str, ...], say: Callable[[str], None]
+    table: Path | None,
+    dataset: str | None,
+    columns: tuple[str, ...],
+    backbone: str,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """The sections of a pair archive's entry, chosen by its dataset, or by its table's first rows.
 
@@ -44,6 +49,9 @@ def pair_sections(
         CatalogError: The table has no such columns, or nothing in it can be understood.
         UsageError: A mapping that isn't one.
     """
+    told = resolve(backbone)
+    # Of a DINOv3 the last map is the patches' own.
+    has_deep = told.deep_px != told.patch_px
     if dataset is not None:
         from lib.datasets import dataset as known
 
@@ -53,7 +61,7 @@ def pair_sections(
         kinds: list[Kind] = [side.kind for side in sides]
         turned = [side.views == "turned" for side in sides]
         left, right = (
-            _side(kind, "", turned=is_turned, cleaned=side.cleaned, other=other)
+            _side(kind, "", turned=is_turned, cleaned=side.cleaned, other=other, has_deep=has_deep)
             for kind, is_turned, side, other in zip(kinds, turned, sides, reversed(kinds), strict=True)
         )
         return {"pairs": PairsConfig(left=left, right=right), "shard_items": _SHARD_PAIRS}
@@ -77,7 +85,7 @@ def pair_sections(
     made = {
         side: _side(
             kind, names[side] if names[side] != side else "", turned=are_square and not is_wide,
-            other=found["right" if side == "left" else "left"][0],
+            other=found["right" if side == "left" else "left"][0], has_deep=has_deep,
         )
         for side, (kind, is_wide) in found.items()
     }  # fmt: skip
@@ -93,12 +101,17 @@ def pair_sections(
     }
 
 
-def _side(kind: Kind, column: str, *, turned: bool, other: Kind, cleaned: str = "") -> SideConfig:
+def _side(
+    kind: Kind, column: str, *, turned: bool, other: Kind, has_deep: bool, cleaned: str = ""
+) -> SideConfig:
     """A side with the features that were measured best for its kind."""
     if kind == "text":
         return SideConfig(kind=kind, column=column, cleaned=cast(Any, cleaned))
-    # Beside words, what is in a picture counts; beside another view of it, where it is does too.
-    features = ("cls", "patch_mean") if other == "text" else ("cls", "patch_mean", "grid")
+    # Beside words, what is in a picture counts; beside another view of it, where it is does. Measured on drone
+    # and satellite views, R@1: grid and the deeper map's .735; CLS and mean patch .605; with CLS .685.
+    features: tuple[str, ...] = ("cls", "patch_mean")
+    if other != "text":
+        features = ("grid", "deep") if has_deep else ("cls", "grid")
     return SideConfig(
         kind=kind, column=column, views="turned" if turned else "upright", features=cast(Any, features)
     )

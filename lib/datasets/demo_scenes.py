@@ -118,6 +118,11 @@ def _prepare(root: Path) -> None:
 
 
 def packaged() -> Path:
+    """The Landsat scene that localtileserver ships.
+
+    Raises:
+        FetchError: The package isn't there, or not whole.
+    """
     try:
         files = metadata.files("localtileserver") or []
     except metadata.PackageNotFoundError as error:

@@ -23,7 +23,7 @@ from lib.stages.making import Work, as_kept
 from lib.stages.pair_items import good_pairs
 from lib.stages.pair_line import aligner_settings
 from lib.stages.pair_splits import Member, group_ids
-from lib.stages.side_vectors import SideVectors, plain_names
+from lib.stages.side_vectors import SideVectors
 
 if TYPE_CHECKING:
     from lib.alignment.heads import Aligner
@@ -96,10 +96,9 @@ def _told(fitted: "Fitted") -> dict[str, Any]:
 
 
 def has_plain(work: Work) -> bool:
-    """Whether what the original design saw was stored of both sides, beside more."""
-    names = {side: plain_names(work, side) for side in ("left", "right")}
-    has_more = any(len(work.pair.side(side).dims) > 1 for side in names)
-    return has_more and all(names.values())
+    """Whether more is made of a side than the original design saw of it."""
+    sides = (work.pair.left, work.pair.right)
+    return any(tuple(side.dims) != (side.plain,) for side in sides)
 
 
 def training_pairs(work: Work, split: str = "train", *, is_plain: bool = False) -> "Pairs":
@@ -118,7 +117,10 @@ def training_pairs(work: Work, split: str = "train", *, is_plain: bool = False) 
     told = table.filter(chosen).to_pylist()
     left, right = (
         SideVectors(
-            work, side, {row[f"{side}_hash"] for row in told}, plain_names(work, side) if is_plain else None
+            work,
+            side,
+            {row[f"{side}_hash"] for row in told},
+            (work.pair.side(side).plain,) if is_plain else None,
         )
         for side in ("left", "right")
     )

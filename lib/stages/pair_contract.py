@@ -23,7 +23,8 @@ class SideContract:
     Attributes:
         id: As `Contract.id`; a picture seen upright with just CLS and mean patch has its backbone's own, so
             that archives of videos under it can be searched with the side's head.
-        dims: Stored column -> length of its vectors.
+        dims: Stored column -> length of its vectors, of those that a side's feature is made of.
+        plain: The column that has what the original design saw: CLS of the picture as it is, or the text.
         shown: One sentence for people.
         core: The backbone's contract; None for text.
     """
@@ -31,7 +32,16 @@ class SideContract:
     id: str
     dims: Mapping[str, int]
     shown: str
+    plain: str
     core: Contract | None = None
+
+    @property
+    def stored(self) -> dict[str, int]:
+        """All columns of vectors: those of the feature, and the plain one."""
+        lengths = dict(self.dims)
+        if self.core is not None:
+            lengths.setdefault(self.plain, self.core.cls_dim)
+        return lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +88,27 @@ def side_contract(side: SideConfig, embedding: EmbeddingConfig) -> SideContract:
 
         told = text_contract(side.encoder)
         if not side.cleaned:
-            return SideContract(told.id, {"text": told.dim}, told.shown)
+            return SideContract(told.id, {"text": told.dim}, told.shown, "text")
         shown = f"{told.shown}, of a report's findings and impression"
-        return SideContract(_marked(told.id, side.cleaned), {"text": told.dim}, shown)
+        return SideContract(_marked(told.id, side.cleaned), {"text": told.dim}, shown, "text")
     backbone = resolve(embedding.backbone)
     core = contract_of(backbone, size_px=embedding.size_px, pooling=pooling_for(side.features))
     dims = block_dims(core, views=side.views, features=side.features)
     is_plain = side.kind == "picture" and side.views == "upright"
     if is_plain and side.features == ("cls", "patch_mean"):
-        return SideContract(core.id, dims, core.shown, core)
+        return SideContract(core.id, dims, core.shown, "cls", core)
     views = _VIEWS if side.views == "turned" else 0
     depth = _DEPTH if side.kind == "depth" else 0
     # The features' lengths say how grids are pooled.
-    mark = _marked(core.id, side.views, views, depth, dims)
+    plain = "cls" if side.views == "upright" and "cls" in dims else "plain"
+    mark = _marked(core.id, side.views, views, depth, dims, plain)
     what = "depth maps" if side.kind == "depth" else "pictures"
     kept = ", ".join(f"{name} {length}" for name, length in dims.items())
     shown = (
         f"{backbone.name} of {side.views} {what} at {embedding.size_px} × {embedding.size_px} px, "
         f"weights {core.weights_sha256[:8]}; keeps {kept} as {core.dtype}"
     )
-    return SideContract(mark, dims, shown, core)
+    return SideContract(mark, dims, shown, plain, core)
 
 
 def _marked(base: str, *told: Any) -> str:

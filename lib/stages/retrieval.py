@@ -10,7 +10,7 @@ from lib.retrieval import Retrieval, retrieval_of_vectors
 from lib.stages.aligner import has_plain, read_aligner
 from lib.stages.making import Work
 from lib.stages.pair_items import good_pairs
-from lib.stages.side_vectors import PLAIN, SideVectors, plain_names
+from lib.stages.side_vectors import PLAIN, SideVectors
 
 SideName = Literal["left", "right"]
 Way = tuple[SideName, SideName]
@@ -87,7 +87,7 @@ def held_pairs(work: Work) -> Held | None:
 
 def _plain(work: Work, *sides: SideVectors) -> tuple[SideVectors, SideVectors]:
     left, right = (
-        SideVectors(work, name, set(side.hashes), plain_names(work, name))
+        SideVectors(work, name, set(side.hashes), (work.pair.side(name).plain,))
         for name, side in zip(("left", "right"), sides, strict=True)
     )
     return left, right

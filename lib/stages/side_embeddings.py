@@ -1,5 +1,6 @@
 """left_embeddings, right_embeddings: the vectors of one side's distinct contents, once each in a shard."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -28,7 +29,7 @@ def make_side_embeddings(work: Work, shard: str, side: str, compute: Compute) ->
         compute: Where the network runs.
     """
     stage = f"{side}_embeddings"
-    dims = work.pair.side(side).dims
+    dims = work.pair.side(side).stored
     schema = schemas.side_embeddings(dims)
 
     def fill(writer: ShardWriter) -> None:
@@ -54,7 +55,7 @@ def make_side_embeddings(work: Work, shard: str, side: str, compute: Compute) ->
         chunks = compute.map(SideWorkerFactory(config, work.archive.embedding), tasks, limit_s=_LIMIT_S)
         for number, chunk in chunks:
             block_of = due[number * _BLOCK : (number + 1) * _BLOCK]
-            _write_made(writer, [(d, *wanted[d]) for d in block_of], chunk)
+            _write_made(writer, [(d, *wanted[d]) for d in block_of], dims, chunk)
 
     return ensure(work, stage, shard, schema, fill)
 
@@ -73,7 +74,9 @@ def _contents(work: Work, shard: str, side: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _write_made(writer: ShardWriter, wanted: list[tuple[str, str, str]], chunk: Any) -> None:
+def _write_made(
+    writer: ShardWriter, wanted: list[tuple[str, str, str]], dims: Iterable[str], chunk: Any
+) -> None:
     """A block's vectors; what couldn't be read with its reason."""
     is_lost = isinstance(chunk, Failed)
     refused = dict.fromkeys(range(len(wanted)), chunk.reason) if is_lost else chunk.refused
@@ -88,7 +91,7 @@ def _write_made(writer: ShardWriter, wanted: list[tuple[str, str, str]], chunk: 
             "sample": [item for _, item, _ in good],
             "item": [item for _, item, _ in good],
             "sample_hash": [digest for digest, _, _ in good],
-            **{name: vectors_column(rows) for name, rows in chunk.vectors.items()},
+            **{name: vectors_column(chunk.vectors[name]) for name in dims},
             "thumbnail": pa.array(chunk.thumbnails, pa.binary()),
         }
     )

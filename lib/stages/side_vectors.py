@@ -11,12 +11,6 @@ from lib.stages.making import Work
 PLAIN = ("raw_cosine", "naive")
 
 
-def plain_names(work: Work, side: str) -> tuple[str, ...] | None:
-    """The stored vector that the original design had of a side; None where it wasn't kept."""
-    dims = work.pair.side(side).dims
-    return next(((name,) for name in ("cls", "text") if name in dims), None)
-
-
 def stacked_blocks(
     work: Work, shard: str, side: str, names: tuple[str, ...] | None = None
 ) -> Iterator[tuple[list[str], np.ndarray]]:

@@ -1,6 +1,5 @@
 """Pairs that won't do: a row with its reason each, and the others go on."""
 
-
 import numpy as np
 import pytest
 from factories import ground

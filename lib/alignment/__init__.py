@@ -1,0 +1,1 @@
+"""Two views in one space: small heads on frozen, stored features of pairs."""
