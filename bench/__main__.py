@@ -98,7 +98,7 @@ def _memory(effort: Effort, folder: Path) -> Sequence[Figure]:
 
 
 def _scenes(effort: Effort, folder: Path) -> Sequence[Figure]:
-    from bench.scenes import measure_scenes
+    from bench.scenes import measure_pair, measure_scenes
 
     figures: list[Figure] = []
     for name, spec in (("ViT-S/16 of random weights", VIT_S), (DEFAULT, DEFAULT)):
@@ -106,6 +106,7 @@ def _scenes(effort: Effort, folder: Path) -> Sequence[Figure]:
         figures += measure_scenes(
             place, spec, name=name, side_px=effort.scene_px, repeats=effort.scene_repeats
         )
+    figures.append(measure_pair(folder / "pair", DEFAULT, side_px=2 * effort.scene_px, repeats=1))
     return figures
 
 

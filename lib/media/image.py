@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import struct
+import textwrap
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -141,6 +142,18 @@ def contact_sheet(
         for number, text in enumerate(_lines(caption, font, tile_px)):
             draw.text((left, top + box[1] + 3 + number * line), text, INK, font)
     return np.asarray(sheet)
+
+
+def text_picture(text: str, *, width: int = 300, height: int = 210) -> np.ndarray:
+    """A text as a picture among pictures, (height, width, 3) uint8: what fits of it, then an ellipsis."""
+    tile = Image.new("RGB", (width, height), BACKDROP)
+    font, step = ImageFont.load_default(size=20), 26
+    # Some characters are wider than others: so many fit on a line of this font on average.
+    lines = textwrap.wrap(
+        " ".join(text.split()), width=max(8, width // 10), max_lines=height // step, placeholder=" …"
+    )
+    ImageDraw.Draw(tile).multiline_text((8, 8), "\n".join(lines), INK, font, spacing=4)
+    return np.asarray(tile)
 
 
 def _lines(caption: str, font: _Font, width_px: int) -> list[str]:

@@ -69,13 +69,14 @@ def _sheet(work: Work, held: Held, found: Found, way: Way, queries: list[int], w
 def _tile(
     work: Work, held: Held, side: str, row: int, texts: Mapping[str, Mapping[str, str]]
 ) -> tuple[np.ndarray, str]:
-    """A content's thumbnail, or a blank with its text."""
+    """A content's thumbnail and its pair's id, or a picture of its text."""
+    from lib.media.image import text_picture
     from lib.stages.pictures import thumbnail_pixels
 
     digest = held.side(side).hashes[row]
     item, shard = held.items[side][digest]
     if work.archive.pair_sides().side(side).kind == "text":
-        return np.full((40, 160, 3), _BLANK, np.uint8), texts[side].get(digest, "")
+        return text_picture(texts[side].get(digest, "")), ""
     stored = thumbnail_of(work, side, shard, digest)
     return thumbnail_pixels(stored) if stored else np.full((120, 160, 3), _BLANK, np.uint8), item
 

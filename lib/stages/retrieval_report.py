@@ -33,7 +33,8 @@ NAIVE = "naive"
 _MOST_CELLS = 1 << 24
 _NAIVE = (
     "The original design: one linear-ReLU-linear head a side, InfoNCE at temperature .07, Adam 1e-4, "
-    "batches of 64, 20 epochs; on the same stored vectors, where it ran the backbone again on every batch."
+    "batches of 64, 20 epochs; on the stored CLS of the picture as it is (a text's own vector), where it ran "
+    "the backbone again on every batch."
 )
 
 
