@@ -119,6 +119,29 @@ def one_percent(gallery: int) -> int:
     return max(1, gallery // 100)
 
 
+def grouped_interval(
+    gain: np.ndarray, groups: np.ndarray, *, draws: int = 2000, seed: int = 0
+) -> tuple[float, float] | None:
+    """95 % interval of a mean, by bootstrap over groups: five captions of a picture are no five cases.
+
+    Args:
+        gain: A figure for each case, shape (cases,).
+        groups: The number of each case's group, shape (cases,).
+        draws: Resamplings.
+        seed: Of the resampling.
+
+    Returns:
+        None for fewer than two groups.
+    """
+    _, codes = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(codes, np.asarray(gain, np.float64)), np.bincount(codes)
+    if len(sums) < 2:
+        return None
+    picked = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
+    low, high = np.quantile(sums[picked].sum(axis=1) / counts[picked].sum(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
 def retrieval(
     similarity: np.ndarray, positives: np.ndarray, *, ignored: np.ndarray | None = None
 ) -> Retrieval:

@@ -259,6 +259,7 @@ PAIR_ITEMS = pa.schema(
         pa.field("near", pa.list_(pa.string()), nullable=False),
         pa.field("label", pa.string()),
         pa.field("verdict", pa.string(), nullable=False),
+        pa.field("note", pa.string(), nullable=False),
         pa.field("removed", pa.bool_(), nullable=False),
     ]
 )

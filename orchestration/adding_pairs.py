@@ -1,6 +1,6 @@
 """`dinolake add NAME pair`: look at the table, and choose what its two sides are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -80,7 +80,7 @@ def pair_sections(
             "Say which is which: --map left=COLUMN --map right=COLUMN."
         )
     seen = {side: _seen(table, names[side]) for side in names}
-    found = {side: _kind(side, names[side], values, table.parent) for side, values in seen.items()}
+    found = {side: _kind(names[side], values, table.parent) for side, values in seen.items()}
     are_square = all(kind == "picture" for kind, _ in found.values())
     made = {
         side: _side(
@@ -134,34 +134,48 @@ def _mapped(columns: tuple[str, ...]) -> dict[str, str]:
 
 
 def _seen(table: Path, column: str) -> list[str]:
-    """The column's first values that aren't empty."""
+    """The column's first values that aren't empty.
+
+    Raises:
+        CatalogError: There is none, or the table is no CSV.
+    """
     import csv
 
-    from lib.stages.pair_table import columns_of, delimiter_of
+    from lib.stages.pair_table import FIELD_LIMIT, columns_of, delimiter_of
 
     at, parts = columns_of(table).index(column), delimiter_of(table)
+    csv.field_size_limit(FIELD_LIMIT)
+    with table.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+        rows = csv.reader(file, delimiter=parts)
+        next(rows)
+        try:
+            filled = (row[at].strip() for row in rows if len(row) > at and row[at].strip())
+            seen = list(islice(filled, _LOOKED_INTO))
+        except csv.Error as error:
+            raise CatalogError(f"{table} is no CSV at line {rows.line_num}: {error}.") from error
+    if not seen:
+        raise CatalogError(f"{table} has no row with anything in its column {column!r}.")
+    return seen
 
-    def values() -> Iterator[str]:
-        with table.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-            rows = csv.reader(file, delimiter=parts)
-            next(rows)
-            try:
-                yield from (row[at].strip() for row in rows if len(row) > at and row[at].strip())
-            except csv.Error:
-                return
 
-    return list(islice(values(), _LOOKED_INTO))
+def _kind(column: str, values: list[str], folder: Path) -> tuple[Kind, bool]:
+    """What a column's values are, and whether they are panoramas.
 
-
-def _kind(side: str, column: str, values: list[str], folder: Path) -> tuple[Kind, bool]:
-    """What a column's values are, and whether they are panoramas."""
-    if not values:
-        raise CatalogError(
-            f"column {column!r} ({side}) is empty in the table's first rows: nothing tells its kind."
-        )
-    pictures = [value for value in values if Path(value).suffix.lower() in _PICTURES and "\n" not in value]
-    if len(pictures) < len(values) / 2:
+    Raises:
+        CatalogError: They are names of pictures, and not one of those is there.
+    """
+    there = [value for value in values if _is_file(folder / value)]
+    # A caption may end in a file's name; a file's name that isn't there may hold no space.
+    named = [v for v in values if Path(v).suffix.lower() in _PICTURES and (v in there or not v.split()[1:])]
+    if len(named) < len(values) / 2:
         return "text", False
+    pictures = [value for value in named if value in there]
+    if not pictures:
+        hint = "Use / between folders. " if "\\" in named[0] else ""
+        raise CatalogError(
+            f"column {column!r} names pictures, such as {named[0]!r}, and none of its first {len(named)} is "
+            f"there: paths start from the table's folder, {folder}. {hint}Move the table, or write paths from there."
+        )
     wide = []
     for value in pictures:
         if "depth" in f"{column} {value}".lower() and _is_depth(folder / value):
@@ -170,6 +184,13 @@ def _kind(side: str, column: str, values: list[str], folder: Path) -> tuple[Kind
         if size is not None:
             wide.append(size[0] > _PANORAMA * size[1])
     return "picture", bool(wide) and sum(wide) > len(wide) / 2
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_depth(path: Path) -> bool:

@@ -170,8 +170,10 @@ def run(
         say(f"refused or cut short: {shown(file)}: {reason}")
     for check, found in outcome.warnings.items():
         say(f"check {check}: {found}")
-    if outcome.is_all_kept:
+    if outcome.is_all_kept and any(counted.kept for counted in outcome.stages.values()):
         say("nothing to do: everything was up to date.")
+    elif outcome.is_all_kept:
+        say("nothing could be made: not one source can be used.")
 
 
 @app.command()

@@ -30,7 +30,7 @@ def _tell_ladder(work: Work, say: Callable[[str], None]) -> None:
 
     say("The ladder (R@1 in validation; → and ← on the half held back):")
     for row in ladder_rows(work):
-        figures = ("     –" if value is None else f"{value:6.3f}" for value in (row[1], row[3], row[5]))
+        figures = ("     –" if value is None else f"{value:6.3f}" for value in (row[1], row[4], row[6]))
         say(f"  {row[0]:28} {'  '.join(figures)}")
 
 

@@ -63,6 +63,9 @@ def answer_pairs(
     else:
         hits = searcher.search(query, to=to, k=request.k, where=request.where)
     found = PairsAnswer(work.pair.id, hits)
+    kinds = {name: archive.pair_sides().side(name).kind for name in ("left", "right")}
+    if request.item is None and kinds["left"] == kinds["right"]:
+        found.notes.append(f"taken for a {side} side; what is searched are {to} sides (--to)")
     if (guess := best_guess(hits)) is not None:
         found.notes.append(
             f"best guess: {guess.lon:.5f},{guess.lat:.5f} (longitude, latitude), score {guess.score:.3f}"
@@ -72,7 +75,10 @@ def answer_pairs(
         found.notes.append(f"sheet: {shown(sheet)}")
     if geo is not None:
         write_whole(geo, _points(hits))
-        found.notes.append(f"map: {shown(geo)}")
+        placed = sum(hit.lon is not None and hit.lat is not None for hit in hits)
+        found.notes.append(
+            f"map: {shown(geo)}" if placed else f"map: {shown(geo)}, empty: no hit has a place"
+        )
     return found
 
 
@@ -117,7 +123,6 @@ def _query(
     if request.text is not None:
         from lib.embedding.text import TextEncoder
         from lib.sentences import checked_text
-
         from lib.stages.side_worker import prepared
 
         try:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,8 @@ class PairSearcher(Published):
         from lib.alignment.features import stacked
 
         head = self.aligner.left if side == "left" else self.aligner.right
-        return SideQuery(unit(head(stacked(vectors))), side, shown)
+        named = {name: vectors[name] for name in self._work.pair.side(side).dims}
+        return SideQuery(unit(head(stacked(named))), side, shown)
 
     def of_item(self, name: str, side: str) -> SideQuery:
         """A stored pair's side as a query.
@@ -82,14 +84,20 @@ class PairSearcher(Published):
         Raises:
             QueryError: No such pair, or it has no such side.
         """
-        known = self.names[self.alive & (self.sides == side)]
-        rows = np.flatnonzero((self.names == name) & self.alive & (self.sides == side))
+        of_side = self.alive & (self.sides == side)
+        rows = np.flatnonzero((self.names == name) & of_side)
+        if not len(rows):
+            values = self.rows.column(side).to_pylist()
+            rows = np.array([r for r in np.flatnonzero(of_side) if _is_named(values[r], name)], np.int64)
         if not len(rows):
             row = self._sharing(name, side)
             if row is None:
-                told = nearest_names(name, sorted(set(known.tolist())))
+                known = sorted(set(self.names[of_side].tolist()))
+                near = nearest_names(name, known).partition("`dinolake")[0]
+                first = f", such as {known[0]!r}" if known else ""
                 raise QueryError(
-                    f"no pair {name!r} with a {side} side in {self._work.archive.name!r}. {told}"
+                    f"no pair {name!r} with a {side} side in {self._work.archive.name!r}. {near}Give the "
+                    f"name of a side's file, or a pair's id as column `item` of its items has it{first}."
                 )
             rows = np.array([row])
         digest = self.rows.column("sample_hash")[int(rows[0])].as_py()
@@ -166,6 +174,11 @@ class PairSearcher(Published):
     def _hash(self, hit: PairHit) -> str:
         at = np.flatnonzero((self.names == hit.item) & (self.sides == hit.side) & self.alive)
         return str(self.rows.column("sample_hash")[int(at[0])].as_py()) if len(at) else ""
+
+
+def _is_named(value: str | None, name: str) -> bool:
+    """Whether a side's file is called so: its path, its name, or its name without ending."""
+    return value is not None and name in (value, PurePath(value).name, PurePath(value).stem)
 
 
 def thumbnail_of(work: Work, side: str, shard: str, digest: str) -> bytes | None:

@@ -29,7 +29,7 @@ class Published:
                 raise ContractMismatchError(
                     f"archive {name!r} was indexed under {', '.join(others)}, but its catalog entry asks for "
                     f"{work.contracts.id}; vectors of two contracts can't be compared. `dinolake run {name}` "
-                    "indexes it under the new one, or set `backbone` back."
+                    "indexes it under the new one, or set the entry back."
                 )
             raise IndexMissingError(
                 f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."

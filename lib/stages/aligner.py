@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lib import schemas
 from lib.errors import AlignerError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from lib.alignment.pairs import Pairs
 
 LEAST_PAIRS = 4
-RUNGS = "rungs.json"
+RUNGS, TRAINED = "rungs.json", "trained.parquet"
 
 
 def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] = lambda line: None) -> Facts:
@@ -49,8 +50,8 @@ def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] 
         pairs = training_pairs(work)
         if len(pairs.pairs) < LEAST_PAIRS:
             raise AlignerError(
-                f"{work.archive.name!r} has {len(pairs.pairs)} pairs to train on, and an aligner needs "
-                f"{LEAST_PAIRS} or more. Its `items` say what was refused; `split` says what is train."
+                f"{work.archive.name!r} has too few pairs to train on: {len(pairs.pairs)}; an aligner "
+                f"needs {LEAST_PAIRS}. Its `items` say what was refused; `split` says what is train."
             )
         plain = training_pairs(work, is_plain=True) if has_plain(work) else None
         fitted = fit_ladder(pairs, work.archive.aligner, plain=plain, say=say)
@@ -67,6 +68,8 @@ def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] 
         mark = fingerprint("aligner", settings, _hash_of(partial))
         name = f"aligner-{mark[:12]}"
         (partial / RUNGS).write_text(json.dumps(_told(fitted), indent=1), encoding="utf-8")
+        _note_trained(work, partial / TRAINED)
+        files = sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if path.is_file())
         shutil.rmtree(folder / name, ignore_errors=True)
         partial.rename(folder / name)
         with work.lake.writing(place, schemas.ALIGNER, mark) as writer:
@@ -75,10 +78,24 @@ def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] 
             writer.facts.notes = {
                 "settings": settings, "aligner": name, "pairs": len(pairs.pairs), "chosen": fitted.chosen,
                 "dim": fitted.aligner.dim, "facts": fitted.facts,
-                "is_collapsed": fitted.facts["is_collapsed"],
+                "is_collapsed": fitted.facts["is_collapsed"], "files": files,
             }  # fmt: skip
         _drop_superseded(folder, name)
         return writer.facts
+
+
+def _note_trained(work: Work, path: Path) -> None:
+    """Keep what the heads have seen: no figure may be of that, whatever a table says later."""
+    table = good_pairs(work, ["item", "left_hash", "right_hash", "split"])
+    seen = pc.and_(pc.equal(table.column("split"), "train"), pc.is_valid(table.column("left_hash")))
+    pq.write_table(table.filter(seen).select(["item", "left_hash", "right_hash"]), path)
+
+
+def trained_on(folder: Path) -> tuple[set[str], set[str]]:
+    """Ids of the pairs that an aligner was fitted on, and the content hashes of both their sides."""
+    table = pq.read_table(folder / TRAINED)
+    hashes = {d for side in ("left_hash", "right_hash") for d in table.column(side).to_pylist()}
+    return set(table.column("item").to_pylist()), hashes
 
 
 def _told(fitted: "Fitted") -> dict[str, Any]:
@@ -166,7 +183,7 @@ def read_aligner(folder: Path, rung: str | None = None) -> "Aligner":
         rung = rung or json.loads((folder / RUNGS).read_text(encoding="utf-8"))["chosen"]
     except (OSError, ValueError, KeyError) as error:
         raise AlignerError(
-            f"the aligner {folder} isn't whole ({error}). `dinolake run` makes it again."
+            f"the aligner {folder} isn't whole ({error}): `dinolake run` fits it again."
         ) from error
     return Aligner.open(folder / rung)
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from lib.catalog import Archive
 from lib.embedding.backbones import contract_of
 from lib.embedding.contract import Contract
-from lib.errors import IndexMissingError, LakeError
+from lib.errors import AlignerError, IndexMissingError, LakeError
 from lib.lake import ROW_GROUP, WHOLE, Facts, Lake, Place, ShardWriter
 from lib.ledger import LedgerItem
 from lib.search.saved import Manifest, read_whole
@@ -67,7 +67,7 @@ class Work:
         """The facts of a shard that is up to date, as kept; None when it has to be made."""
         place = self.place(stage, shard)
         facts = self.lake.done(place, self.prints.of(stage, shard))
-        if facts is None or ("index" in facts.notes and index_fault(self.lake.path(place).parent, facts)):
+        if facts is None or artifact_fault(self.lake.path(place).parent, stage, facts):
             return None
         return as_kept(facts)
 
@@ -89,7 +89,7 @@ class Work:
         footer = self.lake.footer(place)
         if footer is None:
             return False
-        return "index" not in footer[1].notes or not index_fault(self.lake.path(place).parent, footer[1])
+        return not artifact_fault(self.lake.path(place).parent, stage, footer[1])
 
     def kept_facts(self, stage: str, shard: str = WHOLE) -> Facts:
         """The facts of a shard, or a report, that is up to date."""
@@ -126,6 +126,22 @@ class Work:
     ) -> Iterator[pa.Table]:
         """A committed shard's rows that answer a condition, a row group at a time."""
         return self.lake.blocks(self.place(stage, shard), wanted, columns)
+
+
+def artifact_fault(folder: Path, stage: str, facts: Facts) -> str:
+    """What is wrong with what a file stands for beside its rows, an index or heads; "" where nothing is."""
+    if "index" in facts.notes:
+        return index_fault(folder, facts)
+    if stage != "aligner":
+        return ""
+    from lib.alignment.heads import Aligner
+
+    try:
+        Aligner.open(folder / facts.notes["aligner"] / facts.notes["chosen"])
+    except AlignerError as error:
+        return str(error)
+    is_told = all((folder / facts.notes["aligner"] / name).is_file() for name in facts.notes["files"])
+    return "" if is_told else "a part of it is gone"
 
 
 def index_fault(folder: Path, facts: Facts) -> str:

@@ -31,7 +31,10 @@ def make_pair_items(work: Work, shard: str) -> Facts:
             if row["verdict"] != OK:
                 writer.facts.rejected += 1
                 writer.facts.reasons[row["path"]] = row["verdict"]
-            elif old and (old["content_hash"], old["verdict"]) == (row["content_hash"], OK):
+                continue
+            if row["note"]:
+                writer.facts.reasons[row["path"]] = row["note"]
+            if old and (old["content_hash"], old["verdict"]) == (row["content_hash"], OK):
                 writer.facts.kept += 1
             else:
                 writer.facts.made += 1
@@ -54,7 +57,7 @@ def _row(work: Work, item: LedgerItem) -> dict[str, Any]:
         "item": item.item, "path": item.path, "line": told.get("line"), "content_hash": item.content_hash,
         "bytes": item.bytes, "group": told.get("group"), "split": item.split, "lon": told.get("lon"),
         "lat": told.get("lat"), "near": told.get("near", []), "label": item.label,
-        "verdict": item.reason or OK, "removed": item.removed,
+        "verdict": item.reason or OK, "note": told.get("note", ""), "removed": item.removed,
     }  # fmt: skip
     for name in SIDES:
         side = told.get("sides", {}).get(name)

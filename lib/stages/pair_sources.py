@@ -197,6 +197,7 @@ def _splits(
     """Each good pair's split, or why it can't have the one it claims."""
     pairs, members = archive.pair_sides(), []
     lone: dict[str, tuple[str | None, str]] = {}
+    by_content = {item.content_hash: item.split for item in known.values() if item.content_hash}
     for row in rows:
         if row.reason or "left" not in row.sides:
             lone[row.told.row.id] = (row.told.row.split, "")
@@ -204,7 +205,8 @@ def _splits(
         told, old = row.told.row, known.get(row.told.row.id)
         # A caption that two pictures share makes them no one place; a picture does.
         shared = [f"{side.digest}" for name, side in row.sides.items() if pairs.side(name).kind != "text"]
-        before = old.split if old and not old.removed and told.split is None else None
+        # By contents, where a file was renamed: the heads have seen those.
+        before = (old.split if old else by_content.get(_both(row.sides))) if told.split is None else None
         members.append(Member(told.id, told.split, before, told.group, tuple(shared)))
     shares = archive.dataset is not None and dataset(archive.dataset).shares_places
     return lone | split_members(members, test_share=pairs.test_share, shares_places=shares)
@@ -229,4 +231,6 @@ def _facts(row: _Row) -> str:
         if side.path is not None:
             sides[name] |= {"bytes": side.bytes, "mtime_ns": side.mtime_ns}
     facts = {"line": row.told.line, "sides": sides, "group": told.group, "lon": told.lon, "lat": told.lat}
+    if row.told.note:
+        facts["note"] = row.told.note
     return json.dumps(facts | ({"near": list(told.near)} if told.near else {}), sort_keys=True)

@@ -32,8 +32,9 @@ def split_members(
     """Each pair's split, and why it is refused, "" where it isn't.
 
     A group (what the table calls one, and whatever shares a picture with it) goes to one side as a whole: as
-    its table says, else as was decided before, else by a hash of its name, the first group to `train` and the
-    second to `test`. Of a group that the table puts on both sides, the pairs in train are refused.
+    its table says, else as was decided before, else as many to `test` as the share asks for. Of a group
+    that the table puts on both sides, the pairs in train are refused; so is a new pair that joins two groups
+    which were put on different sides before.
 
     Args:
         members: All pairs that can be read, in the table's order.
@@ -42,36 +43,45 @@ def split_members(
     """
     split: dict[str, tuple[str | None, str]] = {}
     groups = _groups(members)
-    used = {m.split or m.before for m in members}
-    for group in groups:
-        told = [m for m in group if m.split]
-        held = next((m for m in told if m.split in HELD_BACK), None)
-        chosen = next((m.split or m.before for m in (*told, *group) if m.split or m.before), None)
-        if held is not None:
-            chosen = held.split
-        if chosen is None:
-            chosen = _drawn(group[0], used, test_share)
-            used.add(chosen)
+    drawn = _drawn(groups, test_share)
+    for number, group in enumerate(groups):
+        told = {m.split for m in group if m.split}
+        held = next((m for m in group if (m.split or m.before) in HELD_BACK), None)
+        before = {m.before for m in group if m.before}
+        # Two places that turn out to be one, after the heads have seen one of them.
+        is_joined = not told and len(before) > 1
+        known = held.split or held.before if held else next(iter(told or before), None)
+        chosen = known or drawn[number]
         for m in group:
-            own = m.split or chosen
-            is_leak = held is not None and own == "train" and not shares_places
-            reason = (
-                f"it is in train and shares its place or a picture with {held.name!r} in {held.split}: "
-                "trained on, it would make the figures too good"
-                if is_leak and held
-                else ""
-            )
-            split[m.name] = (own, reason)
+            reason = ""
+            if held is not None and m.split == "train" and not shares_places:
+                reason = (
+                    f"it is in train and shares its place or a picture with {held.name!r} in {chosen}: "
+                    "trained on, it would make the figures too good"
+                )
+            elif is_joined and m.before is None:
+                reason = (
+                    "it joins a place in train with one held back: give it a picture or a group of its own"
+                )
+            split[m.name] = (m.split or m.before or chosen, reason)
     return split
 
 
-def _drawn(first: Member, used: set[str | None], test_share: float) -> str:
-    if test_share == 0 or "train" not in used:
-        return "train"
-    if "test" not in used:
-        return "test"
-    mark = hashlib.sha256((first.group or first.name).encode()).digest()
-    return "test" if int.from_bytes(mark[:8]) < test_share * 2**64 else "train"
+def _drawn(groups: Sequence[Sequence[Member]], test_share: float) -> dict[int, str]:
+    """The splits of groups about which nothing is known, by number: so many to `test` that the share is met.
+
+    Ordered by a hash of their names, so that neither the table's order nor its sorting decides.
+    """
+    untold = [number for number, group in enumerate(groups) if not any(m.split for m in group)]
+    before = {number: {m.before for m in groups[number]} - {None} for number in untold}
+    wanted = round(test_share * len(untold)) - sum(
+        bool(splits & set(HELD_BACK)) for splits in before.values()
+    )
+    order = sorted(
+        (number for number in untold if not before[number]),
+        key=lambda n: hashlib.sha256((groups[n][0].group or groups[n][0].name).encode()).hexdigest(),
+    )
+    return {n: "test" if place < wanted else "train" for place, n in enumerate(order)}
 
 
 def _groups(members: Sequence[Member]) -> list[list[Member]]:

@@ -15,17 +15,18 @@ from lib.errors import CatalogError
 from lib.sections import PairsConfig
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
-_FIELD_LIMIT = 1 << 24
+FIELD_LIMIT = 1 << 24
 _SHOWN = 28
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One row of the table; `reason` says what is wrong with it, "" when nothing is."""
+    """One row of the table; `reason` says why it is refused, `note` what was left out of it."""
 
     row: PairRow
     line: int
     reason: str = ""
+    note: str = ""
 
 
 def read_table(archive: Archive, root: Path) -> Iterator[Told]:
@@ -81,7 +82,7 @@ def _opened(path: Path) -> tuple[list[str], str]:
     except IsADirectoryError as error:
         raise CatalogError(f"{path} is a folder; pairs are told by a CSV file in it: give that.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{path} can't be read as a CSV in UTF-8: {error}.") from error
+        raise CatalogError(f"{path} is no text in UTF-8 ({error}). Save it again as CSV in UTF-8.") from error
     parts = max((",", "\t", ";"), key=first.count)
     columns = [name.strip() for name in next(csv.reader([first], delimiter=parts), [])]
     if not any(columns):
@@ -103,34 +104,48 @@ def _read_csv(path: Path, config: PairsConfig) -> Iterator[Told]:
     wanted = [names["left"], names["right"], *config.columns.values()]
     missing = [name for name in wanted if name not in columns]
     if missing:
+        near = [c for c in columns if c.lower() in {name.lower() for name in missing}]
+        if near:
+            raise CatalogError(
+                f"{path} calls its columns {', '.join(columns)}: capitals count. Say which is which: "
+                f"`dinolake add … --map {missing[0]}={near[0]}`."
+            )
         raise CatalogError(
             f"{path} has no column {', '.join(map(repr, missing))}; it has {', '.join(columns)}. Say "
             f"which is which: `dinolake add … --map left=COLUMN --map right=COLUMN`."
         )
-    csv.field_size_limit(_FIELD_LIMIT)
+    csv.field_size_limit(FIELD_LIMIT)
     with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
         reader = csv.reader(file, delimiter=parts)
         next(reader)
-        number = 1
+        number = reader.line_num + 1
         try:
-            for number, values in enumerate(reader, start=2):
+            for values in reader:
                 if any(value.strip() for value in values):
-                    yield _row(dict(zip(columns, values, strict=False)), names, number, short=len(values))
+                    yield _row(columns, values, names, number)
+                # A cell may span lines: a row is where it begins.
+                number = reader.line_num + 1
         except csv.Error as error:
-            yield Told(PairRow(f"line {number + 1}", None, None), number + 1, f"no CSV from here on: {error}")
+            yield Told(PairRow(f"line {number}", None, None), number, f"no CSV from here on: {error}")
 
 
-def _row(values: Mapping[str, str], names: Mapping[str, str], number: int, *, short: int) -> Told:
+def _row(columns: list[str], fields: list[str], names: Mapping[str, str], number: int) -> Told:
+    values = dict(zip(columns, fields, strict=False))
+
     def value(name: str) -> str:
         return (values.get(names[name]) or "").strip()
 
-    faults = [] if short >= len(values) else [f"it has {short} fields"]
+    faults = []
+    if any(field.strip() for field in fields[len(columns) :]):
+        faults.append(
+            f"it has {len(fields)} fields where the first line names {len(columns)}: put a cell that holds "
+            'commas in quotes, "like, this"'
+        )
     split: str | None = value("split").lower() or None
     if split is not None and split not in _SPLITS:
         faults.append(f"split {split!r} is none of train, val, test")
     degrees = {name: _degrees(value(name), limit) for name, limit in (("lon", 180), ("lat", 90))}
-    if any(value(name) and degrees[name] is None for name in degrees):
-        faults.append(f"{value('lon')!r}, {value('lat')!r} are no degrees of longitude and latitude")
+    is_placeless = any(value(name) and degrees[name] is None for name in degrees)
     row = PairRow(
         id=value("id"), left=value("left") or None, right=value("right") or None,
         split=_SPLITS.get(split or ""), group=value("group") or None,
@@ -139,7 +154,12 @@ def _row(values: Mapping[str, str], names: Mapping[str, str], number: int, *, sh
     )  # fmt: skip
     if "\ufffd" in f"{row.left}{row.right}":
         faults.append("it is no UTF-8")
-    return Told(row, number, "; ".join(faults))
+    note = (
+        f"its place is left out: {value('lon')!r}, {value('lat')!r} are no longitude and latitude in degrees"
+        if is_placeless
+        else ""
+    )
+    return Told(row, number, "; ".join(faults), note)
 
 
 def _degrees(text: str, limit: float) -> float | None:

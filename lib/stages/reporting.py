@@ -31,7 +31,7 @@ _EMBEDDED = {
     "video": "frame_embeddings",
     "scene": "window_embeddings",
     "change_set": "pair_changes",
-    "pair": "left_embeddings",
+    "pair": "right_embeddings",
 }
 
 
@@ -92,8 +92,9 @@ def archive_facts(work: Work) -> dict[str, float | str]:
         footers = [work.lake.footer(work.place(stage, shard)) for shard in work.prints.shards]
         facts = [footer[1] for footer in footers if footer]
         counted[stage.replace("_", " ")] = sum(f.rows for f in facts)
-        if stage == _EMBEDDED[work.archive.line]:
-            counted["decode_and_embed_seconds"] = round(sum(f.seconds for f in facts), 1)
+        if stage == _EMBEDDED[work.archive.line] or stage.endswith("_embeddings"):
+            spent = float(counted.get("decode_and_embed_seconds", 0.0)) + sum(f.seconds for f in facts)
+            counted["decode_and_embed_seconds"] = round(spent, 1)
         if stage == "items":
             if work.archive.kind == "video":
                 counted["video_seconds"] = sum(f.notes.get("duration_s", 0.0) for f in facts)

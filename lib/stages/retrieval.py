@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lib.datasets import dataset
 from lib.retrieval import Retrieval, retrieval_of_vectors
-from lib.stages.aligner import has_plain, read_aligner
+from lib.stages.aligner import aligner_folder, has_plain, read_aligner, trained_on
 from lib.stages.making import Work
 from lib.stages.pair_items import good_pairs
+from lib.stages.pair_splits import Member, group_ids
 from lib.stages.side_vectors import PLAIN, SideVectors
 
 SideName = Literal["left", "right"]
@@ -27,6 +29,8 @@ class Held:
         pairs: (n, 2) rows of left and right that belong together.
         near: (m, 2) rows that are neither right nor wrong.
         items: Content hash -> (pair, shard) that has it, by side.
+        groups: Of each pair, the number of its place: what shares a group or a picture.
+        trained: Pairs in `test` that were left out, as the heads were fitted on them or their pictures.
         plain: Both sides with no more than the original design saw, the same rows; None where all is that.
     """
 
@@ -35,6 +39,8 @@ class Held:
     pairs: np.ndarray
     near: np.ndarray
     items: Mapping[str, Mapping[str, tuple[str, str]]]
+    groups: np.ndarray
+    trained: int
     plain: tuple[SideVectors, SideVectors] | None
 
     def side(self, name: str) -> SideVectors:
@@ -52,16 +58,33 @@ class Found:
 
 
 def held_pairs(work: Work) -> Held | None:
-    """The pairs in `test`, with lone right sides as further gallery; None where there are none."""
-    columns = ["item", "left_hash", "right_hash", "right", "split", "near"]
+    """The pairs in `test`, with lone right sides as further gallery; None where there are none.
+
+    What the heads were fitted on is left out, whatever its split is called now.
+    """
+    columns = ["item", "left_hash", "right_hash", "right", "split", "near", "group"]
     rows = good_pairs(work, columns).to_pylist()
     pairs = [r for r in rows if r["split"] == "test" and r["left_hash"]]
+    told = len(pairs)
+    items_seen, seen = trained_on(aligner_folder(work))
+    pictures = [s for s in ("left", "right") if work.archive.pair_sides().side(s).kind != "text"]
+    if not shares_places(work):
+        pairs = [
+            r
+            for r in pairs
+            if r["item"] not in items_seen and not any(r[f"{side}_hash"] in seen for side in pictures)
+        ]
     lone = [r for r in rows if not r["left_hash"] and r["split"] in (None, "test")]
     left = SideVectors(work, "left", {r["left_hash"] for r in pairs})
     right = SideVectors(work, "right", {r["right_hash"] for r in [*pairs, *lone]})
+    trained = told - len(pairs)
     pairs = [r for r in pairs if r["left_hash"] in left.rows and r["right_hash"] in right.rows]
     if not pairs:
         return None
+    members = [
+        Member(r["item"], None, None, r["group"], tuple(r[f"{s}_hash"] for s in pictures)) for r in pairs
+    ]
+    groups = group_ids(members)
     items: dict[str, dict[str, tuple[str, str]]] = {"left": {}, "right": {}}
     for row in [*pairs, *lone]:
         for side in items:
@@ -81,8 +104,23 @@ def held_pairs(work: Work) -> Held | None:
         np.array(belong, np.int64),
         np.array(near, np.int64).reshape(-1, 2),
         items,
+        np.array([groups[r["item"]] for r in pairs], np.int64),
+        trained,
         _plain(work, left, right) if has_plain(work) else None,
     )
+
+
+def shares_places(work: Work) -> bool:
+    """Whether the dataset's own protocol has places in train and in test on purpose."""
+    return work.archive.dataset is not None and dataset(work.archive.dataset).shares_places
+
+
+def group_of_rows(held: Held, side: SideName) -> np.ndarray:
+    """Number of the place of each content of a side, -1 of lone ones."""
+    column = 0 if side == "left" else 1
+    found = np.full(len(held.side(side).hashes), -1, np.int64)
+    found[held.pairs[:, column]] = held.groups
+    return found
 
 
 def _plain(work: Work, *sides: SideVectors) -> tuple[SideVectors, SideVectors]:

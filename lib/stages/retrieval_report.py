@@ -10,12 +10,12 @@ import numpy as np
 
 from lib.charts import line_plot
 from lib.embedding.backbones import resolve
-from lib.metrics import paired_interval
 from lib.published_figures import published_figures
 from lib.report import ContractCard, Metric, Plot, Report, Section, Table
-from lib.retrieval import Figures, Retrieval, retrieval
+from lib.retrieval import Figures, Retrieval, grouped_interval, retrieval
 from lib.stages.aligner import RUNGS, aligner_folder
 from lib.stages.making import Work
+from lib.stages.pair_contract import SideContract
 from lib.stages.reporting import (
     MadeReport,
     archive_facts,
@@ -25,8 +25,9 @@ from lib.stages.reporting import (
     runtime_of,
     versions,
 )
-from lib.stages.retrieval import DIRECTIONS, Found, Held, Way, held_pairs, measure
+from lib.stages.retrieval import DIRECTIONS, Found, Held, Way, group_of_rows, held_pairs, measure
 from lib.stages.retrieval_pictures import sheets
+from lib.stages.verify import aligner_faults
 
 NAIVE = "naive"
 # Similarities of the baseline without a network, which is worked out whole.
@@ -65,11 +66,23 @@ def _compose(work: Work) -> Report:
         sections=sections,
         lede=lede,
         facts=archive_facts(work),
-        warnings=limits(work),
+        warnings=[*limits(work), *_doubts(work, held)],
         rejects=rejects(work),
         versions=versions(),
         made_at=datetime.now(UTC),
     )
+
+
+def _doubts(work: Work, held: Held | None) -> list[str]:
+    """What limits the figures, a sentence each."""
+    _, doubt, _ = aligner_faults(work)
+    told = [f"The heads may have learned nothing: {doubt}"] if doubt else []
+    if held is not None and held.trained:
+        told.append(
+            f"{held.trained} pairs held back now were trained on, or share a picture with such; they "
+            f"are left out of the figures. `dinolake run {work.archive.name} --refit` trains without them."
+        )
+    return told
 
 
 def _direction(
@@ -82,17 +95,20 @@ def _direction(
     return Section(
         f"{one.capitalize()} finds {other}",
         lead=(
-            f"{ours.figures().queries} {kinds[one]}s held back, against {ours.gallery} {kinds[other]}s. "
+            f"{ours.figures().queries} {kinds[one]}s of {len(np.unique(held.groups))} places held back, "
+            f"against {ours.gallery} {kinds[other]}s. "
             "What stands equally high counts against us; identical contents count as right."
         ),
-        metrics=_metrics(work, task, way, ours, naive),
+        metrics=_metrics(work, task, group_of_rows(held, one), way, ours, naive),
         naive=_NAIVE if naive is not None else "It couldn't be fitted; the ladder below says why.",
         ours=f"{told['chosen']}: the rung that was best on pairs held out of training.",
         pictures=sheets(work, held, found[told["chosen"]], way),
     )
 
 
-def _metrics(work: Work, task: str, way: Way, ours: Retrieval, naive: Retrieval | None) -> list[Metric]:
+def _metrics(
+    work: Work, task: str, groups: np.ndarray, way: Way, ours: Retrieval, naive: Retrieval | None
+) -> list[Metric]:
     chance, mine = ours.chance(), ours.figures()
     theirs = None if naive is None else naive.figures()
     made = []
@@ -103,15 +119,23 @@ def _metrics(work: Work, task: str, way: Way, ours: Retrieval, naive: Retrieval 
     ):  # fmt: skip
         if getattr(mine, name) is None:
             continue
-        interval = None
-        if name in ("recall_1", "recall_5", "recall_10") and naive is not None:
+        interval, note = None, ""
+        if name in ("recall_1", "recall_5", "recall_10"):
             k = int(name.removeprefix("recall_"))
+            if k >= ours.gallery:
+                continue
             asked = ours.relevant > 0
-            interval = paired_interval(ours.ranks[asked] < k, naive.ranks[asked] < k)
+            found = (ours.ranks[asked] < k).astype(float)
+            if naive is not None:
+                interval = grouped_interval(found - (naive.ranks[asked] < k), groups[asked])
+            own = grouped_interval(found, groups[asked])
+            if own is None or own[0] <= getattr(chance, name) <= own[1]:
+                note = "not told from chance"
         made.append(
             Metric(
                 task, shown, getattr(chance, name), None if theirs is None else getattr(theirs, name),
                 getattr(mine, name), mine.queries, higher_is_better=is_higher, gain_interval=interval,
+                note=note,
                 published=published_figures(work.archive.dataset, asks=way[0], metric=shown),
             )
         )  # fmt: skip
@@ -119,7 +143,7 @@ def _metrics(work: Work, task: str, way: Way, ours: Retrieval, naive: Retrieval 
 
 
 def ladder_rows(work: Work) -> list[list[object]]:
-    """Every rung: name, R@1 in validation, seconds, R@1 and R@10 to the right, the same to the left."""
+    """Every rung: name, R@1 and MRR in validation, seconds, R@1 and R@10 to the right, and to the left."""
     held = held_pairs(work)
     folder, told = _told(work)
     found = {} if held is None else {name: measure(work, held, folder, name) for name in told["rungs"]}
@@ -138,7 +162,7 @@ def _rows(
 ) -> list[list[object]]:
     rows: list[list[object]] = []
     for name, rung in told["rungs"].items():
-        row: list[object] = [name, rung["validation"], rung["seconds"]]
+        row: list[object] = [name, rung["validation"], rung["mrr"], rung["seconds"]]
         if name in found:
             figures: list[Figures] = [found[name].ways[way].figures() for way in DIRECTIONS]
             row += [value for f in figures for value in (f.recall_1, f.recall_10)]
@@ -155,13 +179,13 @@ def _is_small(held: Held) -> bool:
 
 def _ladder(work: Work, held: Held | None, told: Mapping[str, Any], found: Mapping[str, Found]) -> Section:
     """Every rung on validation and on the pairs held back, and how training went."""
-    columns = ("rung", "R@1 in validation", "seconds", "→ R@1", "→ R@10", "← R@1", "← R@10")
+    columns = ("rung", "validation R@1", "MRR both ways", "seconds", "→ R@1", "→ R@10", "← R@1", "← R@10")
     note = "".join(f" {name}: {reason}." for name, reason in told.get("left_out", {}).items())
     return Section(
         "The ladder",
         lead=(
-            f"Every rung fitted on {told['pairs']} training pairs. Published: {told['chosen']}, chosen on "
-            "pairs held out of these, by group; the pairs held back chose nothing."
+            f"Every rung fitted on {told['pairs']} training pairs. Published: {told['chosen']}, chosen by "
+            "its MRR on pairs held out of these, by group; the pairs held back chose nothing."
         ),
         plots=_curves(work),
         tables=[
@@ -189,7 +213,7 @@ def _gradients(work: Work, held: Held) -> list[list[object]]:
     rows: list[list[object]] = []
     for name, cells in similarity.items():
         ways = retrieval(cells, held.pairs).figures(), retrieval(cells.T, held.pairs[:, ::-1]).figures()
-        rows.append([name, None, None, *(value for f in ways for value in (f.recall_1, f.recall_10))])
+        rows.append([name, None, None, None, *(value for f in ways for value in (f.recall_1, f.recall_10))])
     return rows
 
 
@@ -212,7 +236,7 @@ def _curves(work: Work) -> list[Plot]:
         mine = sorted((r for r in rows if r["rung"] == rung and r["seed"] == seed), key=lambda r: r["epoch"])
         epochs = [float(r["epoch"]) for r in mine]
         series = {"loss": [np.nan if r["loss"] is None else float(r["loss"]) for r in mine]}
-        if any(r["validation"] is not None for r in mine):
+        if any(r["validation"] is not None and np.isfinite(r["validation"]) for r in mine):
             series["R@1 in validation"] = [
                 np.nan if r["validation"] is None else float(r["validation"]) for r in mine
             ]
@@ -232,9 +256,17 @@ def _card(work: Work) -> ContractCard:
         contract_id=work.pair.id,
         backbone="; ".join(f"{side}: {contract.shown}" for side, contract in sides.items()),
         weights_hash=", ".join(dict.fromkeys(core.weights_sha256 for core in seen)),
-        preprocessing=f"left contract {sides['left'].id}, right contract {sides['right'].id}",
+        preprocessing="; ".join(_preprocessing(side) for side in sides.values()),
         runtime=runtime_of(work),
         licence=told.licence.name,
         licence_url=told.licence.url,
         licence_asks=told.licence.asks,
     )
+
+
+def _preprocessing(side: SideContract) -> str:
+    """What happens to one side before its network sees it, and under which contract."""
+    if side.core is None:
+        return f"text ({side.id})"
+    told = side.core.preprocessing
+    return f"{told.size_px} × {told.size_px} px, {told.resize} ({side.id})"

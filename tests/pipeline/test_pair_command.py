@@ -56,7 +56,7 @@ def test_a_picture_finds_where_it_was_taken_and_a_map_of_its_guesses(towns):
         (("--text", "a town"), "can't be asked with a text"),
         (("--image", "x.png"), "is no file"),
         (("--at", "10,50"), "give one of --image, --text and --item"),
-        (("--item", "day_003"), "no pair 'day_003'"),
+        (("--item", "day_999"), "no pair 'day_999'"),
         (("--item", "day_003", "--to", "text"), "no side of 'towns' is text"),
     ],
 )

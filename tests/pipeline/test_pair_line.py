@@ -102,6 +102,52 @@ def test_ten_new_pairs_embed_ten_and_move_no_head_and_other_settings_embed_none(
     assert not renewed(again, "left_embeddings") | renewed(again, "right_embeddings")
 
 
+def test_no_figure_is_of_pairs_that_were_trained_on_whatever_the_table_says_later(tmp_path):
+    rows = [row(tmp_path, place, "train" if place < 8 else "test") for place in range(12)]
+    table = write_table(tmp_path / "pairs.csv", rows, COLUMNS)
+    archive, lake = pair_archive(table), Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    swapped = [told | {"split": "test" if at < 4 or at >= 8 else "train"} for at, told in enumerate(rows)]
+    write_table(table, swapped, COLUMNS)
+    assert not renewed(make_line(lake, archive), "aligner")
+    told = report_of(lake, archive)
+    assert {m["n"] for m in told["metrics"]} == {4}
+    assert "4 pairs held back now were trained on" in " ".join(told["warnings"])
+
+
+def test_a_renamed_picture_stays_on_its_side_of_the_split(tmp_path):
+    from lib.stages.sources import register
+
+    rows = [{name: told for name, told in row(tmp_path, n, "").items() if name != "split"} for n in range(12)]
+    table = write_table(tmp_path / "pairs.csv", rows, ("left", "right", "lon", "lat"))
+    archive, lake = pair_archive(table, test_share=0.5), Lake(tmp_path / "lake")
+    register(archive, lake)
+    before = {i.content_hash: i.split for i in lake.ledger.items("towns")}
+    for told in rows:
+        (tmp_path / told["left"]).rename(tmp_path / f"new_{told['left']}")
+        told["left"] = f"new_{told['left']}"
+    write_table(table, rows, ("left", "right", "lon", "lat"))
+    register(archive, lake)
+    after = {i.content_hash: i.split for i in lake.ledger.items("towns") if not i.removed}
+    assert after == before
+    assert set(before.values()) == {"train", "test"}
+
+
+def test_damaged_heads_are_due_again_and_made_again(tmp_path):
+    rows = [row(tmp_path, place, "train") for place in range(8)]
+    archive = pair_archive(write_table(tmp_path / "pairs.csv", rows, COLUMNS))
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    (heads,) = lake.folder(archive.name, "aligner").rglob("whitened/aligner.safetensors")
+    work = Work(lake, archive)
+    chosen = next(work.lake.folder(archive.name, "aligner").rglob("rungs.json"))
+    chosen = chosen.parent / json.loads(chosen.read_text())["chosen"] / heads.name
+    chosen.write_bytes(chosen.read_bytes()[:100])
+    assert plan_archive(Work(lake, archive))["aligner"].why == {"file damaged": 1}
+    assert renewed(make_line(lake, archive), "aligner")
+    assert not plan_archive(Work(lake, archive))["aligner"].due
+
+
 def test_a_pair_whose_row_is_gone_is_out_of_the_answers_at_once(tmp_path):
     from lib.stages.sources import register
 
@@ -145,5 +191,5 @@ def test_heads_that_map_everything_to_one_point_are_not_published(tmp_path, monk
 def test_too_few_pairs_to_train_on_are_said_in_a_sentence(tmp_path):
     rows = [row(tmp_path, 0, "train"), row(tmp_path, 1, "test")]
     archive = pair_archive(write_table(tmp_path / "pairs.csv", rows, COLUMNS))
-    with pytest.raises(AlignerError, match="has 1 pairs to train on"):
+    with pytest.raises(AlignerError, match="too few pairs to train on: 1"):
         make_line(Lake(tmp_path / "lake"), archive)

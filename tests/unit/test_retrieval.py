@@ -175,3 +175,14 @@ def test_published_figures_are_of_datasets_that_are_there_and_of_the_side_that_a
         ("coco_captions", "right"): ["45.6 %"],
     }
     assert published_figures(None, asks="left", metric="R@1") == ()
+
+
+def test_an_interval_over_groups_is_as_wide_as_that_of_their_means():
+    from lib.metrics import paired_interval
+    from lib.retrieval import grouped_interval
+
+    means = np.random.default_rng(0).normal(0.3, 1, 12)
+    five_each, groups = np.repeat(means, 5), np.repeat(np.arange(12), 5)
+    wide = grouped_interval(five_each, groups)
+    assert wide == pytest.approx(paired_interval(means, np.zeros(12)), abs=1e-9)
+    assert grouped_interval(five_each, np.zeros(60)) is None

@@ -51,9 +51,21 @@ def test_missing_columns_are_named_with_those_that_are_there(tmp_path):
         read(tmp_path / "a.csv", "left,rihgt\na.jpg,b.jpg\n")
 
 
-def test_an_unknown_split_and_bad_degrees_are_reasons(tmp_path):
+def test_an_unknown_split_is_a_reason_and_bad_degrees_cost_the_place_alone(tmp_path):
     told = read(
         tmp_path / "a.csv", "left,right,split,lon,lat\na.jpg,b.jpg,holdout,,\nc.jpg,d.jpg,train,10,95\n"
     )
     assert "'holdout' is none of train, val, test" in told[0].reason
-    assert "no degrees" in told[1].reason
+    assert (told[1].reason, told[1].row.lon, told[1].row.lat) == ("", None, None)
+    assert "'10', '95' are no longitude and latitude" in told[1].note
+
+
+def test_a_caption_with_commas_and_no_quotes_is_refused_and_not_cut(tmp_path):
+    told = read(tmp_path / "a.csv", 'left,right\na.jpg,A house, a tree\nb.jpg,"A house, a tree"\n')
+    assert "put a cell that holds commas in quotes" in told[0].reason
+    assert (told[1].reason, told[1].row.right) == ("", "A house, a tree")
+
+
+def test_a_row_is_where_it_begins_though_cells_span_lines(tmp_path):
+    told = read(tmp_path / "a.csv", 'left,right\na.jpg,"one\ntwo\nthree"\nb.jpg,\n')
+    assert [t.line for t in told] == [2, 5]
