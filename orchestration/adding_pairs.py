@@ -174,7 +174,7 @@ def _kind(column: str, values: list[str], folder: Path) -> tuple[Kind, bool]:
         hint = "Use / between folders. " if "\\" in named[0] else ""
         raise CatalogError(
             f"column {column!r} names pictures, such as {named[0]!r}, and none of its first {len(named)} is "
-            f"there: paths start from the table's folder, {folder}. {hint}Move the table, or write paths from there."
+            f"there: paths start from the table's folder, {folder}. {hint}Write paths from there."
         )
     wide = []
     for value in pictures:
