@@ -9,17 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from lib import schemas
-from lib.columns import grids_of
 from lib.errors import QueryError, UnreadableMediaError, UsageError
 from lib.lake import Facts
 from lib.media.lattice import STRIDE_PX
 from lib.media.raster import Grid
 from lib.stages.acquisitions import Acquisition, acquisitions_of, tile_of
+from lib.stages.inner_cells import date_blocks, inner_cells
 from lib.stages.land_cover_examples import (
     GRID_COLUMNS,
-    VALID_PCT,
     cell_features,
-    date_blocks,
     examples_from_folder,
     examples_from_shapes,
 )
@@ -201,12 +199,14 @@ def _latest(work: Work, until: str) -> list[tuple[Tile, Acquisition]]:
 def _mapped(work: Work, tile: Tile, one: Acquisition, head: Head, names: tuple[str, ...]) -> TileMap:
     numbers = {name: number for number, name in enumerate(names, 1)}
     windows: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+    inner = inner_cells(work, one)
     for block in date_blocks(work, one, GRID_COLUMNS):
-        valid = grids_of(block.column("cell_valid"), CELLS, CELLS, dtype=np.uint8) >= VALID_PCT
+        places = list(zip(block.column("row").to_pylist(), block.column("column").to_pylist(), strict=True))
+        valid = np.stack([inner[place] for place in places])
         classes, confidence = np.zeros(valid.shape, np.uint8), np.zeros(valid.shape, np.float32)
-        told, sure = head.predict(cell_features(work, block)[valid])
-        classes[valid], confidence[valid] = [numbers[name] for name in told], sure
-        places = zip(block.column("row").to_pylist(), block.column("column").to_pylist(), strict=True)
+        if valid.any():
+            told, sure = head.predict(cell_features(work, block)[valid])
+            classes[valid], confidence[valid] = [numbers[name] for name in told], sure
         windows |= {place: (classes[n], confidence[n]) for n, place in enumerate(places)}
     tops, lefts = zip(*windows, strict=True)
     top, left = min(tops), min(lefts)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lib.columns import grids_of, vectors_of
 from lib.embedding.vectors import unit
@@ -14,12 +13,12 @@ from lib.errors import QueryError, UnreadableMediaError
 from lib.media.lattice import MARGIN_PX, STRIDE_PX, WINDOW_PX
 from lib.media.lonlat import wrapped
 from lib.stages.acquisitions import Acquisition
+from lib.stages.inner_cells import date_blocks, inner_cells
 from lib.stages.making import Work
 from lib.stages.tiles import Tile
 from lib.tasks.probe import default_block_m, spatial_blocks
 from lib.tasks.window_views import CELL_PX, CELLS
 
-VALID_PCT = 50
 # Cells that a head is fitted to, of a folder of pictures: more cost minutes and tell little.
 _MOST_EXAMPLES = 20_000
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp"})
@@ -42,11 +41,6 @@ class Examples:
     blocks: np.ndarray
     naive: np.ndarray
     notes: list[str] = field(default_factory=list)
-
-
-def date_blocks(work: Work, one: Acquisition, columns: list[str]) -> Iterator[pa.Table]:
-    """A date's stored windows, a row group at a time."""
-    return work.blocks("window_embeddings", one.shard, pc.field("item") == one.item, columns)
 
 
 def cell_features(work: Work, block: pa.Table) -> np.ndarray:
@@ -78,6 +72,7 @@ def examples_from_shapes(
     reach = shapely.union_all(shapely.buffer(shapely.envelope(shapes.geometries), 1e-6))
     features, naive, outlines, places = [], [], [], []
     for tile, one in dates:
+        inner = inner_cells(work, one)
         for block in date_blocks(work, one, GRID_COLUMNS):
             rows, columns = block.column("row").to_numpy(), block.column("column").to_numpy()
             near = shapely.intersects(tile.lattice.squares(rows, columns, STRIDE_PX), reach)
@@ -85,7 +80,7 @@ def examples_from_shapes(
                 continue
             block = block.filter(pa.array(near))
             cells = cell_features(work, block)
-            valid = grids_of(block.column("cell_valid"), CELLS, CELLS, dtype=np.uint8) >= VALID_PCT
+            valid = np.stack([inner[int(r), int(c)] for r, c in zip(rows[near], columns[near], strict=True)])
             at = np.argwhere(valid)
             tops = block.column("row").to_numpy()[at[:, 0]] + at[:, 1] * CELL_PX
             lefts = block.column("column").to_numpy()[at[:, 0]] + at[:, 2] * CELL_PX

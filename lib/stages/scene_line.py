@@ -93,7 +93,7 @@ SCENE_LINE = Line(
         ),
         Stage(
             "land_cover",
-            2,
+            3,
             ("window_embeddings",),
             False,
             True,
