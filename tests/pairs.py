@@ -7,6 +7,7 @@ import numpy as np
 from factories import ground
 from PIL import Image
 
+from lib.alignment.config import AlignerConfig
 from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.lake import Facts, Lake
@@ -54,7 +55,14 @@ def pair_archive(table: Path, *, left: str = "picture", right: str = "picture", 
         kind="pair",
         root=str(table),
         pairs=PairsConfig(**sides, **pairs),
-        **({"embedding": EmbeddingConfig(backbone="efficientnet_lite0", size_px=64)} | told),
+        **(
+            {
+                "embedding": EmbeddingConfig(backbone="efficientnet_lite0", size_px=64),
+                # Enough to be fitted; how good heads get is tested elsewhere.
+                "aligner": AlignerConfig(folds=2, nets=1, epochs=4),
+            }
+            | told
+        ),
     )
 
 
