@@ -154,9 +154,7 @@ def table_of(figures: Sequence[Figure]) -> Table:
 def main() -> None:
     """Measure everything, one thing after the other."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer repeats, shorter films: a few minutes"
-    )
+    parser.add_argument("--quick", action="store_true", help="fewer repeats, shorter films: a few minutes")
     parser.add_argument("--only", choices=PARTS, help="one part; latest.json is left as it is")
     told = parser.parse_args()
     effort = QUICK if told.quick else FULL
