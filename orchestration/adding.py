@@ -108,8 +108,8 @@ def _check_source(asked: Asked) -> None:
         raise UsageError(f"{asked.root} is no folder; STAC catalogues are sources of scenes.")
     if asked.columns and asked.kind != "pair":
         raise UsageError("--map is for pairs: it says what their table's columns are called.")
-    if asked.kind == "pair" and asked.folder is not None:
-        if not asked.folder.is_file():
+    if asked.kind == "pair" and asked.dataset is None:
+        if asked.folder is not None and not asked.folder.is_file():
             raise CatalogError(
                 f"{asked.root} is no file. Give the CSV that tells the pairs: left,right[,split,…]."
             )
