@@ -65,9 +65,9 @@ def each_shard(
             for key, metadata in made.items():
                 context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
     if failed:
-        names = "; ".join(f"{shard}: {reason}" for shard, reason in failed.items())
+        names = "; ".join(f"{shard}: {reason.rstrip('.')}" for shard, reason in failed.items())
         raise dg.Failure(
             description=f"{len(failed)} of {len(context.partition_keys)} shards failed: {names}. "
-            "The others are committed; the same run again makes only these.",
+            "What the others made is committed, and isn't made again.",
             allow_retries=False,
         )
