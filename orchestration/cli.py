@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from lib.errors import DinolakeError
-from orchestration.cli_queries import COMMANDS, ArchiveArgument, JsonOption
+from orchestration import cli_doctor, cli_keeping, cli_queries
+from orchestration.cli_queries import ArchiveArgument, JsonOption
 from orchestration.terminal import print_json, say, show, show_table, shown
 
 app = typer.Typer(
@@ -224,7 +225,7 @@ def demo() -> None:
     run_demo(say=show)
 
 
-for _command in COMMANDS:
+for _command in (*cli_queries.COMMANDS, *cli_keeping.COMMANDS, *cli_doctor.COMMANDS):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 
