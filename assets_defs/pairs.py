@@ -90,7 +90,7 @@ def pair_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetChecks
         shown = {name: facts.notes[name] for name in ("chosen", "pairs", "dim") if name in facts.notes}
         return dg.MaterializeResult(metadata=as_metadata(facts, **shown))
 
-    @asset(**about("shared_embeddings", "parquet", "numpy"), **sharded, deps=[items, left, right, aligner])
+    @asset(**about("shared_embeddings", "parquet", "numpy"), **sharded, deps=[left, right, aligner])
     def shared_embeddings(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
         """Both sides in the space that they share, which is a contract of its own."""
         from lib.stages.shared_embeddings import make_shared_embeddings
@@ -102,7 +102,7 @@ def pair_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetChecks
             lambda shard: {key("shared_embeddings"): as_metadata(make_shared_embeddings(work, shard))},
         )
 
-    @asset(**about("gallery_index", "faiss"), deps=[shared_embeddings])
+    @asset(**about("gallery_index", "faiss"), deps=[shared_embeddings, items])
     def gallery_index(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """FAISS over both sides; published only when its recall against exact search is good."""
         from lib.stages.gallery_index import make_gallery_index

@@ -127,7 +127,7 @@ def scene_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
 
         each_shard(context, work, make)
 
-    @asset(**about("scene_index", "faiss"), deps=[window_embeddings, centring])
+    @asset(**about("scene_index", "faiss"), deps=[window_embeddings, centring, items])
     def scene_index(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """FAISS over all windows; published only when its recall against exact search is good."""
         from lib.stages.scene_index import make_scene_index

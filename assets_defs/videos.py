@@ -134,7 +134,7 @@ def video_line(archive: Archive) -> Sequence[dg.AssetsDefinition | dg.AssetCheck
 
         each_shard(context, work, make)
 
-    @asset(**about("clip_index", "faiss"), deps=[clips])
+    @asset(**about("clip_index", "faiss"), deps=[clips, items])
     def clip_index(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """FAISS over all shards' windows; published only when its recall against exact search is good."""
         from lib.stages.clip_index import make_clip_index

@@ -37,11 +37,14 @@ PAIR_LINE = Line(
             "aligner", 1, ("left_embeddings", "right_embeddings"), False, True,
             lambda a: a.aligner.model_dump(), wanted=_aligner_wanted,
         ),
+        # Both sides' fingerprints hold which pairs stand and their contents: all that this reads of `items`.
         Stage(
-            "shared_embeddings", 1, ("items", "left_embeddings", "right_embeddings", "aligner"), True, True,
-            nothing,
+            "shared_embeddings", 1, ("left_embeddings", "right_embeddings", "aligner"), True, True, nothing,
         ),
-        Stage("gallery_index", 1, ("shared_embeddings",), False, True, lambda a: a.index.model_dump()),
+        # `--where` asks of columns of `items`, which stand beside the index's rows.
+        Stage(
+            "gallery_index", 1, ("shared_embeddings", "items"), False, True, lambda a: a.index.model_dump(),
+        ),
         Stage("retrieval_report", 1, ("gallery_index", "aligner", "shared_embeddings", "items"), False, False,
               nothing),
     ),

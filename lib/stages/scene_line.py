@@ -88,8 +88,14 @@ SCENE_LINE = Line(
         Stage("window_embeddings", _EMBEDDINGS_VERSION, ("windows",), True, True, nothing),
         Stage("centring", 1, ("window_embeddings",), False, True, nothing, wanted=centring_wanted),
         Stage("changes", 2, ("window_embeddings",), True, True, lambda a: a.change.model_dump(), _compared),
+        # `--where` asks of columns of `items`, which stand beside the index's rows.
         Stage(
-            "scene_index", 1, ("window_embeddings", "centring"), False, True, lambda a: a.index.model_dump()
+            "scene_index",
+            1,
+            ("window_embeddings", "centring", "items"),
+            False,
+            True,
+            lambda a: a.index.model_dump(),
         ),
         Stage(
             "land_cover",

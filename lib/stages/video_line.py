@@ -39,7 +39,8 @@ VIDEO_LINE = Line(
         Stage("centring", 1, ("frame_embeddings",), False, True, nothing, wanted=centring_wanted),
         Stage("clips", 1, ("frame_embeddings", "centring"), True, True, lambda a: a.clips.model_dump()),
         Stage("summaries", 1, ("frame_embeddings",), True, True, lambda a: a.summary.model_dump()),
-        Stage("clip_index", 1, ("clips",), False, True, lambda a: a.index.model_dump()),
+        # `--where` asks of columns of `items`, which stand beside the index's rows.
+        Stage("clip_index", 1, ("clips", "items"), False, True, lambda a: a.index.model_dump()),
         Stage("search_report", 1, ("clip_index", "clips", "items"), False, False, nothing),
         Stage("summary_report", 1, ("summaries", "items"), False, False, nothing),
     ),

@@ -1,6 +1,7 @@
 """Datasets in miniature, in their true layout, through the stages to their reports' figures."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ from factories import make_video
 from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.lake import Lake
+from lib.search.query import WHERE_COLUMNS, Searcher
 from lib.sections import ClipsConfig, EmbeddingConfig, FramesConfig
 from lib.stages.centring import make_centring
 from lib.stages.class_search import measure_class_search
@@ -120,6 +122,27 @@ def test_an_added_video_adds_its_windows_to_the_index_and_leaves_the_others(tmp_
     assert table.num_rows == rows + new
     assert {r["item"] for r in table.to_pylist() if r["is_gone"]} == {"v1"}
     assert index_faults(after, CLIPS)[0] == []
+
+
+def test_another_split_of_a_dataset_is_seen_by_the_next_run_and_adds_no_window(tmp_path):
+    root = tmp_path / "ucf"
+    (root / "UCF-101" / "Biking").mkdir(parents=True)
+    names = [f"Biking/v_Biking_g{group:02d}_c01.avi" for group in range(3)]
+    for seed, name in enumerate(names):
+        make_video(root / "UCF-101" / name, seconds=2, seed=seed)
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir()
+    (lists / "classInd.txt").write_text("1 Biking\n")
+    for train in (2, 1):
+        (lists / "trainlist01.txt").write_text("".join(f"{name} 1\n" for name in names[:train]))
+        (lists / "testlist01.txt").write_text("".join(f"{name} 1\n" for name in names[train:]))
+        work = run(tmp_path, "ucf101", root)
+    searcher = Searcher(work)
+    held_back = searcher.allowed("split = 'test'", WHERE_COLUMNS, None)
+    assert {Path(path).stem for path in searcher.rows.filter(held_back).column("path").to_pylist()} == {
+        "v_Biking_g01_c01", "v_Biking_g02_c01",
+    }  # fmt: skip
+    assert work.lake.footer(work.place("clip_index"))[1].made == 0
 
 
 def test_patch_grids_are_kept_beside_and_merged_like_the_other_vectors(tmp_path):

@@ -133,6 +133,22 @@ def test_a_renamed_picture_stays_on_its_side_of_the_split(tmp_path):
     assert set(before.values()) == {"train", "test"}
 
 
+def test_a_pairs_new_place_and_its_pictures_new_name_are_seen_by_the_next_run_and_embed_nothing(tmp_path):
+    columns = ("id", *COLUMNS)
+    rows = [row(tmp_path, place, "train") | {"id": f"p{place}"} for place in range(8)]
+    table = write_table(tmp_path / "pairs.csv", rows, columns)
+    archive, lake = pair_archive(table), Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    (tmp_path / rows[3]["right"]).rename(tmp_path / "moved.png")
+    rows[3] |= {"lon": "-70", "right": "moved.png"}
+    write_table(table, rows, columns)
+    again = make_line(lake, archive)
+    assert not {stage for stage in again if renewed(again, stage)}
+    searcher = PairSearcher(Work(lake, archive))
+    (hit,) = searcher.search(searcher.of_item("p0", "left"), to="right", k=8, where="lon < 0")
+    assert (hit.item, hit.path) == ("p3", str(tmp_path / "moved.png"))
+
+
 def test_damaged_heads_are_due_again_and_made_again(tmp_path):
     rows = [row(tmp_path, place, "train") for place in range(8)]
     archive = pair_archive(write_table(tmp_path / "pairs.csv", rows, COLUMNS))

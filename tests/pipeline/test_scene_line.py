@@ -1,5 +1,7 @@
 """The scene line on made scenes: what each new, late or changed scene makes again, and what comes out."""
 
+import json
+
 import geopandas
 import numpy as np
 import pyarrow.parquet as pq
@@ -178,6 +180,22 @@ def test_a_renamed_scene_and_a_copy_keep_their_vectors_under_their_own_names(tmp
     assert not window_faults(Work(lake, archive))
     scene = made["changes"][cell("20240109")].notes["scenes"][0]
     assert scene["judged_m2"] == pytest.approx(320 * 320 * 100, rel=0.01)
+
+
+def test_cloud_cover_told_later_is_seen_by_the_next_run_and_embeds_nothing(tmp_path):
+    archive = scene_archive(tmp_path / "scenes")
+    for day in DAYS[:2]:
+        write_scene(tmp_path / "scenes", day)
+    lake = Lake(tmp_path / "lake")
+    make_line(lake, archive)
+    item = {"type": "Feature", "stac_version": "1.0.0", "properties": {"eo:cloud_cover": 80.0}}
+    (tmp_path / "scenes" / f"farm_{DAYS[1]}.json").write_text(json.dumps(item))
+    again = make_line(lake, archive)
+    assert not {stage for stage in again if renewed(again, stage)}
+    searcher = PlaceSearcher(Work(lake, archive))
+    query = searcher.of_sample(searcher.rows.column("sample")[0].as_py())
+    hits = searcher.search(query, k=2, where="cloud_cover > 50")
+    assert {hit.item for hit in hits} == {f"farm_{DAYS[1]}"}
 
 
 def test_files_of_one_moment_are_not_held_against_each_other(tmp_path):

@@ -51,7 +51,7 @@ def test_a_line_reads_from_sources_to_reports(definitions):
     assert parents == {
         "sources": set(), "items": {"sources"}, "frames": {"items"}, "frame_embeddings": {"frames"},
         "centring": {"frame_embeddings"}, "clips": {"frame_embeddings", "centring"},
-        "summaries": {"frame_embeddings"}, "clip_index": {"clips"},
+        "summaries": {"frame_embeddings"}, "clip_index": {"clips", "items"},
         "search_report": {"clip_index", "clips", "items"}, "summary_report": {"summaries", "items"},
     }  # fmt: skip
 
