@@ -84,7 +84,7 @@ def register_pairs(
         facts: dict[str, Any] = {
             "bytes": sum(side.bytes for side in sizes), "reason": row.reason or refused, "split": split,
             "mtime_ns": max((side.mtime_ns for side in sizes), default=0), "removed": False,
-            "content_hash": _both(row.sides), "facts": _facts(row),
+            "content_hash": _both(row.sides), "facts": _facts(row, is_refused=bool(row.reason or refused)),
         }  # fmt: skip
         if old is None:
             _, shard, seq = filler.place(name, facts["bytes"], None)
@@ -223,14 +223,17 @@ def _both(sides: Mapping[str, _Side]) -> str:
     return hashlib.sha256(" ".join(f"{n}:{s.digest}" for n, s in sides.items()).encode()).hexdigest()[:32]
 
 
-def _facts(row: _Row) -> str:
+def _facts(row: _Row, *, is_refused: bool) -> str:
     told = row.told.row
     sides: dict[str, dict[str, Any]] = {}
     for name, side in row.sides.items():
         sides[name] = {"value": side.value, "hash": side.digest}
         if side.path is not None:
             sides[name] |= {"bytes": side.bytes, "mtime_ns": side.mtime_ns}
-    facts = {"line": row.told.line, "sides": sides, "group": told.group, "lon": told.lon, "lat": told.lat}
+    facts: dict[str, Any] = {"sides": sides, "group": told.group, "lon": told.lon, "lat": told.lat}
+    # Of a good row it would change with every row that is put in above it, and all shards with it.
+    if is_refused:
+        facts["line"] = row.told.line
     if row.told.note:
         facts["note"] = row.told.note
     return json.dumps(facts | ({"near": list(told.near)} if told.near else {}), sort_keys=True)
