@@ -20,7 +20,7 @@ from lib import schemas
 from lib.errors import AlignerError
 from lib.lake import Facts, fingerprint
 from lib.stages.line import stage_of
-from lib.stages.making import Work, as_kept
+from lib.stages.making import Work
 from lib.stages.pair_items import good_pairs
 from lib.stages.pair_line import aligner_settings
 from lib.stages.pair_splits import Member, group_ids
@@ -35,7 +35,7 @@ LEAST_PAIRS = 4
 RUNGS, TRAINED = "rungs.json", "trained.parquet"
 
 
-def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] = lambda line: None) -> Facts:
+def make_aligner(work: Work, *, say: Callable[[str], None] = lambda line: None) -> Facts:
     """Fit every rung of the ladder on the training pairs; publish the best on those held out of them.
 
     Raises:
@@ -43,8 +43,8 @@ def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] 
     """
     place = work.place("aligner")
     with work.lake.lock(place):
-        if not refit and (facts := work.done("aligner")):
-            return as_kept(facts)
+        if facts := work.done("aligner"):
+            return facts
         from lib.alignment.ladder import fit_ladder
 
         pairs = training_pairs(work)
@@ -77,8 +77,7 @@ def make_aligner(work: Work, *, refit: bool = False, say: Callable[[str], None] 
             writer.facts.made = 1
             writer.facts.notes = {
                 "settings": settings, "aligner": name, "pairs": len(pairs.pairs), "chosen": fitted.chosen,
-                "dim": fitted.aligner.dim, "facts": fitted.facts,
-                "is_collapsed": fitted.facts["is_collapsed"], "files": files,
+                "dim": fitted.aligner.dim, "facts": fitted.facts, "files": files,
             }  # fmt: skip
         _drop_superseded(folder, name)
         return writer.facts
@@ -118,19 +117,18 @@ def has_plain(work: Work) -> bool:
     return any(tuple(side.dims) != (side.plain,) for side in sides)
 
 
-def training_pairs(work: Work, split: str = "train", *, is_plain: bool = False) -> "Pairs":
-    """The pairs of a split whose sides both have vectors, contents numbered once each.
+def training_pairs(work: Work, *, is_plain: bool = False) -> "Pairs":
+    """The pairs to train on whose sides both have vectors, contents numbered once each.
 
     Args:
         work: A pair archive's.
-        split: `train`, or another.
         is_plain: With no more of a side than the original design saw.
     """
     from lib.alignment.pairs import Pairs
 
     columns = ["item", "left_hash", "right_hash", "group", "split", "lon", "lat"]
     table = good_pairs(work, columns)
-    chosen = pc.and_(pc.equal(table.column("split"), split), pc.is_valid(table.column("left_hash")))
+    chosen = pc.and_(pc.equal(table.column("split"), "train"), pc.is_valid(table.column("left_hash")))
     told = table.filter(chosen).to_pylist()
     left, right = (
         SideVectors(

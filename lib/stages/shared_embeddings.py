@@ -1,7 +1,5 @@
 """shared_embeddings: both sides' contents in the space that the aligner maps them to."""
 
-import pyarrow as pa
-
 from lib import schemas
 from lib.columns import vectors_column
 from lib.embedding.vectors import to_half
@@ -21,7 +19,7 @@ def make_shared_embeddings(work: Work, shard: str) -> Facts:
         AlignerError: No aligner stands, or it maps everything to one point.
     """
     fitted = work.prints.fitted("aligner")
-    if fitted is not None and fitted[1]["is_collapsed"]:
+    if fitted is not None and fitted[1]["facts"]["is_collapsed"]:
         raise AlignerError(
             f"the aligner of {work.archive.name!r} isn't published: it maps everything to one point. Look at "
             f"its training pairs; `dinolake run {work.archive.name} --refit` trains again."
@@ -59,8 +57,3 @@ def _standing(work: Work, shard: str, side: str) -> dict[str, str]:
         if row["verdict"] == OK and not row["removed"] and row[f"{side}_hash"]:
             found.setdefault(row[f"{side}_hash"], row["item"])
     return found
-
-
-def shared_vectors(work: Work) -> pa.Table:
-    """All rows of all shards."""
-    return pa.concat_tables([work.rows("shared_embeddings", shard) for shard in work.prints.shards])
