@@ -62,6 +62,7 @@ def _index_is_whole(
     @dg.asset_check(asset=dg.AssetKey([archive.name, stage]), name="index_is_whole", blocking=True)
     def index_is_whole(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
         """The index holds just what the Parquet files hold, and finds enough of what exact search finds."""
+        from lib.serving import publish
         from lib.stages.faulty import drop_whole
         from lib.stages.verify import index_faults
 
@@ -70,6 +71,8 @@ def _index_is_whole(
         if faults:
             # Else the next run would take it for done, and publish what stands on it.
             drop_whole(work, stage)
+        else:
+            publish(work)
         return dg.AssetCheckResult(
             passed=not faults,
             description="; ".join(faults) or "just the rows that stand",

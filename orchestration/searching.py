@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lib.catalog import Archive
 from lib.errors import DinolakeError, QueryError, UnreadableMediaError
 from lib.lake import Lake, write_whole
+from lib.serving import note_of, served
 from lib.stages.making import Work
 from orchestration.outputs import require_folder, require_output
 from orchestration.terminal import shown
@@ -101,10 +102,11 @@ def answer(
         require_folder(clips, f"--clips {clips}")
     from lib.search.query import Searcher
 
-    work = Work(lake, archive)
+    work = served(lake, archive)
     searcher = Searcher(work)
     query, picture = _query(work, searcher, request)
     found = Answer(work.contract.id, searcher.search(query, k=request.k, where=request.where))
+    found.notes.extend(filter(None, [note_of(archive, work)]))
     if sheet is not None:
         require_output(sheet, "--sheet", inputs=[Path(hit.path) for hit in found.hits])
         _write_sheet(work, searcher, query, picture, found, sheet)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lib.catalog import Archive
 from lib.errors import QueryError, UnreadableMediaError
 from lib.lake import Lake, write_whole
+from lib.serving import note_of, served
 from lib.stages.making import Work
 from orchestration.outputs import require_output
 from orchestration.searching import Request, check
@@ -40,12 +41,12 @@ def answer_pairs(
         UsageError: The sheet or the map can't be written where it should go.
     """
     check(archive, request, geo=geo)
-    side, to = sides_of(archive, request)
+    work = served(lake, archive)
+    side, to = sides_of(work.archive, request)
     for path, option in ((sheet, "--sheet"), (geo, "--geo")):
         if path is not None:
             require_output(path, option, inputs=[request.image] if request.image else [])
-    work = Work(lake, archive)
-    other = Work(lake, gallery) if gallery is not None else None
+    other = served(lake, gallery) if gallery is not None else None
     if other is not None:
         from lib.search.galleries import require_gallery
 
@@ -62,8 +63,10 @@ def answer_pairs(
         hits = search_gallery(searcher, query, to, other, k=request.k)
     else:
         hits = searcher.search(query, to=to, k=request.k, where=request.where)
-    found = PairsAnswer(work.pair.id, hits)
-    kinds = {name: archive.pair_sides().side(name).kind for name in ("left", "right")}
+    found = PairsAnswer(work.pair.id, hits, list(filter(None, [note_of(archive, work)])))
+    if gallery is not None and other is not None:
+        found.notes.extend(filter(None, [note_of(gallery, other)]))
+    kinds = {name: work.archive.pair_sides().side(name).kind for name in ("left", "right")}
     if request.item is None and kinds["left"] == kinds["right"]:
         found.notes.append(f"taken for a {side} side; what is searched are {to} sides (--to)")
     if (guess := best_guess(hits)) is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lib.catalog import Archive
 from lib.errors import QueryError, UnreadableMediaError, UsageError
 from lib.lake import Lake, write_whole
+from lib.serving import note_of, served
 from lib.stages.making import Work
 from orchestration.outputs import require_output
 from orchestration.searching import Request, check
@@ -43,12 +44,13 @@ def answer_places(
             require_output(path, option, inputs=inputs)
     from lib.search.places import PlaceSearcher
 
-    work = Work(lake, archive)
+    work = served(lake, archive)
     searcher = PlaceSearcher(work)
     picture: bytes | None = None
-    notes: list[str] = []
+    notes = list(filter(None, [note_of(archive, work)]))
     if request.like is not None:
-        hits, asked, notes = _like(searcher, request)
+        hits, asked, told = _like(searcher, request)
+        notes.extend(told)
     else:
         query, picture = _query(work, searcher, request)
         asked = query.shown

@@ -80,7 +80,7 @@ def search_gallery(
     vector = unit(query.vectors.mean(axis=0, keepdims=True))[0]
     is_video = gallery.archive.kind == "video"
     best: list[_Found] = []
-    for shard in gallery.prints.shards:
+    for shard in gallery.shards("clip_index" if is_video else "scene_index"):
         made = _moments(gallery, shard, head, vector) if is_video else _windows(gallery, shard, head, vector)
         best = sorted([*best, *made], key=lambda one: -one.score)[: _CANDIDATES * k]
     hits: list[PairHit] = []
@@ -97,6 +97,13 @@ def search_gallery(
             )
         )  # fmt: skip
     return hits
+
+
+def _embedded_shards(gallery: Work) -> list[str]:
+    """Shards that stand under the contract that answers: what came since is embedded under the next."""
+    stage = "clips" if gallery.archive.kind == "video" else "window_embeddings"
+    standing = gallery.lake.path(gallery.place(stage)).parent
+    return [shard for shard in gallery.prints.shards if (standing / f"{shard}.parquet").is_file()]
 
 
 def _moments(gallery: Work, shard: str, head: Any, vector: np.ndarray) -> Iterator[_Found]:

@@ -4,12 +4,16 @@ from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lib.errors import ContractMismatchError, IndexMissingError, QueryError
+from lib.errors import ContractMismatchError, IndexMissingError, LakeError, QueryError
 from lib.search.index import VectorIndex
 from lib.stages.centring import centred, frame_features, read_centre
 from lib.stages.making import Work
 from lib.stages.published_index import index_folder
+
+# A writer replaces an index in milliseconds, and seldom twice while one search opens it.
+_TRIES = 5
 
 
 class Published:
@@ -21,9 +25,9 @@ class Published:
     """
 
     def __init__(self, work: Work, stage: str):
-        folder = index_folder(work, stage)
         name = work.archive.name
-        if folder is None:
+        opened = self._open(work, stage)
+        if opened is None:
             others = [c for c in work.lake.contracts(name, stage) if c != work.contracts.id]
             if others:
                 raise ContractMismatchError(
@@ -34,16 +38,38 @@ class Published:
             raise IndexMissingError(
                 f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
             )
-        self.rows: pa.Table = work.rows(stage)
-        self.index = VectorIndex.open(folder, contract=work.contracts.id)
+        self.rows, self.index = opened
         self._work = work
         gone = np.array(self.rows.column("is_gone").to_pylist(), bool)
-        # Removed at the source means gone from the answers at once, before any index is made again.
-        removed = work.lake.ledger.removed(name)
         self.names = np.array(self.rows.column("item").to_pylist(), object)
-        self.alive: np.ndarray = ~gone & ~np.isin(self.names, list(removed)) if removed else ~gone
+        # Removed at the source, or forgotten, means gone from the answers at once, before any index is made
+        # again: what answers is what the ledger says stands.
+        standing = [item.item for item in work.lake.ledger.items(name) if not item.removed]
+        is_standing = pc.is_in(self.rows.column("item"), value_set=pa.array(standing, pa.string()))
+        self.alive: np.ndarray = ~gone & is_standing.to_numpy(zero_copy_only=False)
         # Rows marked in the index itself are skipped by it; a filter would make it search wider.
         self.needs_filter = bool((~gone & ~self.alive).any())
+
+    @staticmethod
+    def _open(work: Work, stage: str) -> tuple[pa.Table, VectorIndex] | None:
+        """The rows and the vectors of one state of the index; None where there is none.
+
+        Raises:
+            LakeError: It isn't whole, or was replaced again and again.
+        """
+        for _ in range(_TRIES):
+            before = work.lake.footer(work.place(stage))
+            folder = index_folder(work, stage)
+            if folder is None:
+                return None
+            rows, index = work.rows(stage), VectorIndex.open(folder, contract=work.contracts.id)
+            if work.lake.footer(work.place(stage)) == before and index.rows == rows.num_rows:
+                return rows, index
+        name = work.archive.name
+        raise LakeError(
+            f"the index of archive {name!r} doesn't agree with itself, or was replaced again and again while "
+            f"it was opened. Try again; if that is no help, `dinolake run {name}` makes it again."
+        )
 
     @cached_property
     def _centre(self) -> np.ndarray:

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lib.columns import vectors_of
 from lib.embedding.vectors import unit
-from lib.errors import LakeError, QueryError
+from lib.errors import QueryError
 from lib.search.published import Published
 from lib.stages.making import Work
 
@@ -129,6 +128,8 @@ class Searcher(Published):
             # Half-open as the windows were cut, so that a frame on the border makes one hit and not two.
             is_last = row["end_s"] >= (row["duration_s"] or 0.0)
             inside = np.flatnonzero((times_s >= row["start_s"]) & ((times_s < row["end_s"]) | is_last))
+            if not len(inside):
+                continue  # its video was sampled anew, and no index has been made of that yet
             similar = query.features @ features[inside].T
             # Each frame of the query with its best match in the window, averaged; one frame: the best match.
             score = float(similar.max(axis=1).mean())
@@ -149,14 +150,7 @@ class Searcher(Published):
         return self._read("frame_embeddings", shard, columns, pc.field("item").isin(list(items)))
 
     def _read(self, stage: str, shard: str, columns: list[str], wanted: pc.Expression) -> pa.Table:
-        path = self._work.lake.path(self._work.place(stage, shard))
-        try:
-            return pq.read_table(path, columns=columns, filters=wanted, partitioning=None)
-        except (OSError, pa.ArrowException) as error:
-            reason = "it is gone" if isinstance(error, FileNotFoundError) else str(error)
-            raise LakeError(
-                f"{path} can't be read ({reason}). `dinolake run {self._work.archive.name}` makes it again."
-            ) from error
+        return self._work.lake.read(self._work.place(stage, shard), columns, wanted)
 
     def windows_at(self, places: Sequence[Sequence[Any]]) -> tuple[list[int], int]:
         """How many windows hold any of each list's places (`item` and `t_s`), and how many there are."""

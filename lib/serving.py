@@ -1,0 +1,372 @@
+"""Which contract answers: a pointer beside an archive's stages, replaced whole.
+
+A new backbone in the catalog makes a second contract next to the first. The old index answers until the new
+one is made and has passed its checks; then the switch, and the way back, are one file's replacement.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lib.catalog import Archive
+from lib.errors import DinolakeError, IndexMissingError, LakeError, UsageError
+from lib.lake import Lake, Place
+from lib.stages.line import contract_id_of, line_of
+from lib.stages.making import Work
+from lib.stages.published_index import index_folder
+
+POINTER = "serving.json"
+INDEX_STAGES = {"video": "clip_index", "scene": "scene_index", "pair": "gallery_index"}
+# Sections of the catalog that queries are built by. Where sources lie is never one of them: that may move.
+_SECTIONS = ("embedding", "frames", "clips", "index", "aligner")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A contract that answers, or did and may again.
+
+    Attributes:
+        contract: Id of its vectors.
+        since: When it last began to answer, ISO 8601 in UTC.
+        stages: Stage -> id of the contract that its vectors stand under.
+        entry: What the catalog said when it was published, of all that a query depends on.
+    """
+
+    contract: str
+    since: str
+    stages: dict[str, str]
+    entry: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What an archive's `serving.json` says.
+
+    Attributes:
+        now: Id of the contract that answers.
+        before: The one that did before it; "" for none.
+        held: The contract that the catalog asked for when an operator went back from it: it is not switched
+            to again by itself.
+        published: All that were published and weren't collected.
+    """
+
+    now: str
+    before: str = ""
+    held: str = ""
+    published: list[Published] = field(default_factory=list)
+
+    def of(self, contract: str) -> Published | None:
+        """What is noted of a contract."""
+        return next((one for one in self.published if one.contract == contract), None)
+
+
+def read_pointer(lake: Lake, name: str) -> Pointer | None:
+    """What answers for an archive; None where nothing was published, or by an earlier version.
+
+    Raises:
+        LakeError: The file isn't what was written.
+    """
+    path = lake.root / name / POINTER
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        pointer = Pointer(**body | {"published": [Published(**one) for one in body["published"]]})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise LakeError(
+            f"{path}, which says what answers, can't be read ({error}). Delete it: `dinolake run {name}` "
+            "writes it again."
+        ) from error
+    if pointer.of(pointer.now) is None:
+        raise LakeError(
+            f"{path} names {pointer.now!r} and says nothing of it. Delete it: `dinolake run {name}` "
+            "writes it again."
+        )
+    return pointer
+
+
+def served(lake: Lake, archive: Archive) -> Work:
+    """The archive under the contract that answers: what searches open, and embed their queries by.
+
+    Raises:
+        LakeError: The pointer is damaged, or its backbone makes other vectors than it did.
+    """
+    pointer = read_pointer(lake, archive.name)
+    one = pointer.of(pointer.now) if pointer else None
+    return under(lake, archive, one) if one else Work(lake, archive)
+
+
+def under(lake: Lake, archive: Archive, one: Published) -> Work:
+    """An archive as it was when a contract was published; its sources, as the catalog has them now.
+
+    Raises:
+        LakeError: The archive is of another kind now, or the backbone makes other vectors than it did.
+    """
+    if one.entry == _entry(archive):
+        return Work(lake, archive)
+    told = archive.model_dump()
+    for name, section in one.entry.items():
+        told[name] = {**told[name], **section} if name == "pairs" and told[name] else section
+    try:
+        work = Work(lake, Archive(**told))
+    except ValidationError as error:
+        raise LakeError(
+            f"archive {archive.name!r} is another than the one that answers ({one.contract}): "
+            f"{error.errors()[0]['msg']}. `dinolake run {archive.name}` publishes what the catalog asks for."
+        ) from error
+    if work.contracts.id != one.contract:
+        raise LakeError(
+            f"archive {archive.name!r} answers under {one.contract}, but its backbone "
+            f"{work.archive.embedding.backbone!r} makes {work.contracts.id} now: its weights are others. Put "
+            f"those back, or `dinolake run {archive.name}` to publish what the catalog asks for."
+        )
+    return work
+
+
+def note_of(archive: Archive, work: Work) -> str:
+    """A sentence for whoever asks, where what answers isn't what the catalog asks for; else ""."""
+    if work.archive is archive or _entry(work.archive) == _entry(archive):
+        return ""
+    try:
+        wanted = Work(work.lake, archive).contracts.id
+    except DinolakeError as error:
+        wanted = f"{archive.embedding.backbone} ({error})"
+    if wanted == work.contracts.id:
+        return ""
+    return (
+        f"{archive.name}: {work.contracts.id} ({work.archive.embedding.backbone}) answers; the catalog asks "
+        f"for {wanted}. `dinolake run {archive.name}` makes that and switches to it once it has passed its "
+        f"checks; `dinolake switch {archive.name}` lists both."
+    )
+
+
+def publish(work: Work) -> bool:
+    """Let the catalog's contract answer from now on, if its index may be published; whether that is a change.
+
+    For the end of a line's publishing step, when its blocking checks have passed. What an operator went back
+    from stays where it is, until the catalog asks for another.
+    """
+    if work.archive.line not in INDEX_STAGES or work.lake.ledger.is_read_only:
+        return False
+    contract = work.contracts.id
+    with work.lake.lock(Place(work.archive.name, "serving")):
+        pointer = _pointer_or_none(work.lake, work.archive.name)
+        if pointer is not None and pointer.held == contract != pointer.now:
+            return False
+        entry = _entry(work.archive)
+        known = pointer.of(contract) if pointer else None
+        is_now = pointer is not None and pointer.now == contract
+        is_noted = known is not None and (known.entry, known.stages) == (entry, contracts_by_stage(work))
+        if pointer is not None and is_now and is_noted and not pointer.held:
+            return False
+        if fault_of(work):
+            return False
+        _point(work, pointer)
+        return not is_now
+
+
+def switch(lake: Lake, archive: Archive, *, to: str | None = None, back: bool = False) -> tuple[str, str]:
+    """Let another contract answer, at once and whole; the ids of the one before and of the one now.
+
+    Args:
+        lake: Where it lies.
+        archive: The catalog entry.
+        to: Id of a contract, as `listed` gives them.
+        back: In place of it: the one before.
+
+    Raises:
+        UsageError: No such contract, or none before.
+        LakeError: Its index isn't whole, or finds too little.
+    """
+    name = archive.name
+    lake.ledger.require_writable()
+    with lake.lock(Place(name, "serving")):
+        pointer = read_pointer(lake, name)
+        now = pointer.now if pointer else ""
+        if back:
+            to = pointer.before if pointer else ""
+            if not to:
+                raise UsageError(
+                    f"nothing answered for {name!r} before {now or 'now'}: `dinolake switch {name}`."
+                )
+        one = pointer.of(to) if pointer and to else None
+        wanted = _wanted(lake, archive)
+        if one is not None:
+            work = under(lake, archive, one)
+        elif wanted is not None and wanted.contracts.id == to:
+            work = wanted
+        else:
+            known = ", ".join(each["contract"] for each in listed(lake, archive)) or "none yet"
+            raise UsageError(
+                f"archive {name!r} has no contract {to!r} that could answer; there are: {known}."
+            )
+        if fault := fault_of(work, verify=True):
+            raise LakeError(
+                f"{to} can't answer for {name!r}: {fault.rstrip('.')}. {now or 'What answers'} stays. "
+                f"With its backbone in the catalog, `dinolake run {name}` makes it whole."
+            )
+        held = wanted.contracts.id if wanted is not None and wanted.contracts.id != to else ""
+        _point(work, pointer, held=held)
+        return now, work.contracts.id
+
+
+def listed(lake: Lake, archive: Archive) -> list[dict[str, Any]]:
+    """The contracts that could answer: id, backbone, since when, what each is, what is wrong with it."""
+    pointer, wanted = read_pointer(lake, archive.name), _wanted(lake, archive)
+    asked = wanted.contracts.id if wanted is not None else ""
+    found = {one.contract: one for one in pointer.published} if pointer else {}
+    rows = []
+    for contract in dict.fromkeys([*found, *([asked] if asked else [])]):
+        one = found.get(contract)
+        try:
+            work = under(lake, archive, one) if one else wanted
+            fault = fault_of(work) if work is not None else ""
+        except DinolakeError as error:
+            fault = str(error)
+        backbone = one.entry["embedding"]["backbone"] if one else archive.embedding.backbone
+        is_now = pointer.now == contract if pointer else not fault
+        states = ("answers" if is_now else "",
+                  "before" if pointer and pointer.before == contract else "",
+                  "the catalog's" if contract == asked else "")  # fmt: skip
+        rows.append(
+            {
+                "contract": contract, "backbone": backbone, "since": one.since if one else "",
+                "is_serving": is_now, "is_wanted": contract == asked,
+                "state": ", ".join(filter(None, states)) or "stands", "fault": fault,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def drop_published(lake: Lake, name: str, contracts: Sequence[str]) -> None:
+    """Let a pointer tell nothing more of contracts that are about to be collected; never of what answers."""
+    with lake.lock(Place(name, "serving")):
+        pointer = read_pointer(lake, name)
+        if pointer is None:
+            return
+        gone = set(contracts) - {pointer.now}
+        _write(
+            lake,
+            name,
+            replace(
+                pointer,
+                before="" if pointer.before in gone else pointer.before,
+                published=[one for one in pointer.published if one.contract not in gone],
+            ),
+        )
+
+
+def fault_of(work: Work, *, verify: bool = False) -> str:
+    """Why a contract's index mustn't answer; "" where it may.
+
+    Args:
+        work: Under that contract.
+        verify: Read every vector of it through, too.
+    """
+    stage = INDEX_STAGES[work.archive.line]
+    try:
+        folder = index_folder(work, stage)
+        if folder is None:
+            return "it has no index"
+        work.rows(stage, columns=["item"])
+        if verify:
+            from lib.search.index import VectorIndex
+
+            VectorIndex.open(folder, contract=work.contracts.id, verify=True)
+    except (LakeError, IndexMissingError) as error:
+        return str(error)
+    footer = work.lake.footer(work.place(stage))
+    notes = footer[1].notes if footer else {}
+    recall, floor = float(notes.get("recall", 0.0)), work.archive.index.min_recall
+    if recall < floor:
+        return f"its index finds {recall:.3f} of what exact search does, below {floor:g}"
+    if work.archive.kind != "pair":
+        return ""
+    from lib.stages.verify import aligner_faults
+
+    return aligner_faults(work)[0]
+
+
+def _point(work: Work, pointer: Pointer | None, *, held: str = "") -> None:
+    """Replace the pointer: the one file that says what answers."""
+    contract = work.contracts.id
+    is_now = pointer is not None and pointer.now == contract
+    known = pointer.of(contract) if pointer else None
+    since = known.since if known and is_now else datetime.now(UTC).isoformat(timespec="seconds")
+    one = Published(contract, since, contracts_by_stage(work), _entry(work.archive))
+    others = [each for each in pointer.published if each.contract != contract] if pointer else []
+    before = pointer.before if pointer and is_now else pointer.now if pointer else ""
+    _write(work.lake, work.archive.name, Pointer(contract, before, held, [*others, one]))
+
+
+def _write(lake: Lake, name: str, pointer: Pointer) -> None:
+    path = lake.root / name / POINTER
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = lake.temporary(".json")
+    try:
+        # On the disk before it is in place: half of it would be no archive at all.
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(asdict(pointer), file, indent=1, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _pointer_or_none(lake: Lake, name: str) -> Pointer | None:
+    """As `read_pointer`; a damaged one is written anew by who publishes."""
+    try:
+        return read_pointer(lake, name)
+    except LakeError:
+        return None
+
+
+def _wanted(lake: Lake, archive: Archive) -> Work | None:
+    """The archive under the catalog's contract; None where its backbone can't be had.
+
+    Raises:
+        UsageError: Nothing in such an archive is searched.
+    """
+    if archive.line not in INDEX_STAGES:
+        kind = archive.line.replace("_", " ")
+        raise UsageError(f"archive {archive.name!r} is a {kind} archive: nothing in it is searched.")
+    work = Work(lake, archive)
+    try:
+        _ = work.contracts.id
+    except DinolakeError:
+        return None
+    return work
+
+
+def contracts_by_stage(work: Work) -> dict[str, str]:
+    """Stage -> id of the contract that its vectors stand under, of all stages that have one."""
+    return {
+        stage.name: contract_id_of(stage, work.contracts)
+        for stage in line_of(work.archive).stages
+        if stage.has_contract
+    }
+
+
+def _entry(archive: Archive) -> dict[str, Any]:
+    """What of a catalog entry a query depends on, as JSON keeps it."""
+    told: Mapping[str, Any] = json.loads(archive.model_dump_json())
+    entry = {name: told[name] for name in _SECTIONS}
+    if told["pairs"] is not None:
+        entry["pairs"] = {side: told["pairs"][side] for side in ("left", "right")}
+    return entry
