@@ -1,0 +1,115 @@
+"""Real servers for tests: Postgres, an S3 store (moto's), Ray nodes. Each skips where its program is absent."""
+
+import contextlib
+import getpass
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# Debian puts the server's programs beside the path, one folder a version.
+_POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+_QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "stdin": subprocess.DEVNULL}
+
+
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
+    """Look again and again until it is so."""
+    until = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < until, f"{what}: not within {limit_s:.0f} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class Postgres:
+    """A server of a test's own, with one empty database."""
+
+    folder: Path
+    port: int
+    user: str
+    password: str = "of-the-test"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+psycopg2://{self.user}:{self.password}@127.0.0.1:{self.port}/dagster"
+
+    def call(self, program: str, *arguments: str) -> None:
+        """Run one of Postgres's programs as its own user, which isn't root."""
+        command = [str(_program(program)), *arguments]
+        if os.geteuid() == 0:
+            command = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", "--clear-groups", *command]
+        env = os.environ | {"PGPASSWORD": self.password, "LC_ALL": "C"}
+        subprocess.run(command, check=True, env=env, cwd="/", timeout=60, **_QUIET)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={self.folder}"
+        self.call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", options, "start")
+
+    def restart(self) -> None:
+        """As after a crash: every connection is cut, and the server replays its log before it answers."""
+        self.call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "restart")
+
+    def stop(self) -> None:
+        """At once, as a crash does; nothing where it is down already."""
+        if (self.folder / "data" / "postmaster.pid").exists():
+            self.call("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", "immediate", "stop")
+
+
+def _program(name: str) -> Path:
+    return _POSTGRES[-1] / name
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Postgres]:
+    """A running Postgres, gone with the block."""
+    if not _POSTGRES:
+        pytest.skip("no Postgres server here: apt-get install postgresql")
+    if importlib.util.find_spec("dagster_postgres") is None:
+        pytest.skip("no dagster-postgres here: pip install 'dinolake[server]'")
+    user = getpass.getuser()
+    if os.geteuid() == 0:
+        user = "postgres"
+        if shutil.which("setpriv") is None or user not in {known.pw_name for known in pwd.getpwall()}:
+            pytest.skip("Postgres refuses to run as root, and there is no user `postgres` to run it as")
+    # Short: a socket's path ends at 107 characters. And outside the tests' folders, which are root's alone.
+    home = Path(tempfile.mkdtemp(prefix="dlpg-"))
+    server = Postgres(home, free_port(), user)
+    try:
+        if os.geteuid() == 0:
+            shutil.chown(home, user, user)
+        secret = home / "password"
+        secret.write_text(server.password)
+        secret.chmod(0o644)
+        server.call(
+            "initdb", "-D", str(home / "data"), "-U", user, "-A", "scram-sha-256", f"--pwfile={secret}", "-N"
+        )
+        server.start()
+        try:
+            server.call("createdb", "-h", "127.0.0.1", "-p", str(server.port), "-U", user, "dagster")
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(home)
