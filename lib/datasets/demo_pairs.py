@@ -16,7 +16,6 @@ ground either: the blocks are the groups.
 
 import csv
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +95,7 @@ def _prepare(root: Path) -> None:
         (root / row[side]).is_file() for row in _rows(root) for side in ("left", "right")
     ):
         return
+    from lib.lake import write_whole
     from lib.media.geotiff import read_bands
 
     scene = read_bands(packaged())
@@ -112,7 +112,7 @@ def _prepare(root: Path) -> None:
     csv.writer(text, lineterminator="\n").writerows([_HEADER, *rows])
     table = text.getvalue().encode()
     if not (root / TABLE).is_file() or (root / TABLE).read_bytes() != table:
-        _write(root / TABLE, table)
+        write_whole(root / TABLE, table)
 
 
 def _windows(scene: "Bands") -> Iterator[_Window]:
@@ -181,17 +181,11 @@ def _middle(scene: "Bands", window: _Window) -> tuple[float, float]:
 
 
 def _write_picture(path: Path, picture: "np.ndarray") -> None:
+    from lib.lake import write_whole
     from lib.media.image import png_bytes
 
     if not path.is_file():
-        _write(path, png_bytes(picture))
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    partial.write_bytes(content)
-    partial.replace(path)
+        write_whole(path, png_bytes(picture))
 
 
 DATASET = Dataset(

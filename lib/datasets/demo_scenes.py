@@ -288,6 +288,8 @@ def _write_truth(path: Path, grid: "Grid") -> None:
     from shapely.geometry import mapping
     from shapely.geometry.polygon import orient
 
+    from lib.lake import write_whole
+
     a, b, c, d, e, f = tuple(grid.transform)[:6]
     features: list[dict[str, Any]] = []
     for planted in _planted():
@@ -296,11 +298,7 @@ def _write_truth(path: Path, grid: "Grid") -> None:
         area_m2 = abs(Geod(ellps="WGS84").geometry_area_perimeter(outline)[0])
         about = {"kind": planted.kind, "date": planted.day, "area_m2": round(area_m2, 1)}
         features.append({"type": "Feature", "properties": about, "geometry": mapping(outline)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    collection = {"type": "FeatureCollection", "features": features}
-    partial.write_text(json.dumps(collection, indent=1), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps({"type": "FeatureCollection", "features": features}, indent=1))
 
 
 DATASET = Dataset(

