@@ -1,6 +1,7 @@
 """items: one row a source file, with what it is and a verdict: ok, or why not."""
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,24 +26,41 @@ def make_items(work: Work, shard: str) -> Facts:
         items = work.lake.ledger.items(work.archive.name, shard)
         with ThreadPoolExecutor(4) as pool:
             rows = list(pool.map(lambda item: _row(work, item, known.get(item.item)), items))
-        for row, is_new in rows:
-            if row["removed"]:
-                continue
-            if row["verdict"] != OK:
-                writer.facts.rejected += 1
-                writer.facts.reasons[row["path"]] = row["verdict"]
-            elif is_new:
-                writer.facts.made += 1
-            else:
-                writer.facts.kept += 1
-        writer.facts.notes = {
-            "removed": sum(row["removed"] for row, _ in rows),
-            "duration_s": round(sum(row["duration_s"] or 0.0 for row, _ in rows if not row["removed"]), 3),
-            "source_bytes": sum(row["bytes"] for row, _ in rows if not row["removed"]),
-        }
+        new = {row["item"] for row, is_new in rows if is_new}
+        standing = count_verdicts(writer.facts, [row for row, _ in rows], lambda row: row["item"] not in new)
+        writer.facts.notes["duration_s"] = round(sum(row["duration_s"] or 0.0 for row in standing), 3)
         writer.write(pa.Table.from_pylist([row for row, _ in rows], schema=schemas.ITEMS))
 
     return ensure(work, "items", shard, schemas.ITEMS, fill)
+
+
+def count_verdicts(
+    facts: Facts, rows: Sequence[dict[str, Any]], is_kept: Callable[[dict[str, Any]], bool]
+) -> list[dict[str, Any]]:
+    """Count what a shard's items came to, of every line: those that are gone count for nothing.
+
+    Args:
+        facts: The shard's, which get the counts, the reasons and the notes.
+        rows: With `item`, `path`, `bytes`, `verdict`, `removed`.
+        is_kept: Whether a good row stood there before with the same content.
+
+    Returns:
+        The rows that still stand at their source.
+    """
+    standing = [row for row in rows if not row["removed"]]
+    for row in standing:
+        if row["verdict"] != OK:
+            facts.rejected += 1
+            facts.reasons[row["path"]] = row["verdict"]
+        elif is_kept(row):
+            facts.kept += 1
+        else:
+            facts.made += 1
+    facts.notes = {
+        "removed": len(rows) - len(standing),
+        "source_bytes": sum(row["bytes"] for row in standing),
+    }
+    return standing
 
 
 def _row(work: Work, item: LedgerItem, known: dict[str, Any] | None) -> tuple[dict[str, Any], bool]:

@@ -11,7 +11,7 @@ from lib import schemas
 from lib.errors import UnreadableMediaError
 from lib.lake import Facts, ShardWriter
 from lib.ledger import LedgerItem
-from lib.stages.items import OK
+from lib.stages.items import OK, count_verdicts
 from lib.stages.making import Work, ensure
 from lib.stages.pair_sources import SIDES
 from lib.stages.pair_table import folder_of
@@ -22,30 +22,16 @@ def make_pair_items(work: Work, shard: str) -> Facts:
 
     def fill(writer: ShardWriter) -> None:
         former = work.former_rows("items", shard, ["item", "content_hash", "verdict"])
-        known = {r["item"]: r for r in former.to_pylist()} if former else {}
+        good = (
+            {r["item"]: r["content_hash"] for r in former.to_pylist() if r["verdict"] == OK} if former else {}
+        )
         rows = [_row(work, item) for item in work.lake.ledger.items(work.archive.name, shard)]
-        for row in rows:
-            old = known.get(row["item"])
-            if row["removed"]:
-                continue
-            if row["verdict"] != OK:
-                writer.facts.rejected += 1
-                writer.facts.reasons[row["path"]] = row["verdict"]
-                continue
-            if row["note"]:
-                writer.facts.reasons[row["path"]] = row["note"]
-            if old and (old["content_hash"], old["verdict"]) == (row["content_hash"], OK):
-                writer.facts.kept += 1
-            else:
-                writer.facts.made += 1
-        standing = [row for row in rows if not row["removed"]]
-        writer.facts.notes = {
-            "removed": len(rows) - len(standing),
-            "source_bytes": sum(row["bytes"] for row in standing),
-        } | {
-            split: sum(r["split"] == split and r["verdict"] == OK for r in standing)
-            for split in ("train", "test")
-        }
+        standing = count_verdicts(
+            writer.facts, rows, lambda row: good.get(row["item"]) == row["content_hash"]
+        )
+        usable = [row for row in standing if row["verdict"] == OK]
+        writer.facts.reasons |= {row["path"]: row["note"] for row in usable if row["note"]}
+        writer.facts.notes |= {s: sum(row["split"] == s for row in usable) for s in ("train", "test")}
         writer.write(pa.Table.from_pylist(rows, schema=schemas.PAIR_ITEMS))
 
     return ensure(work, "items", shard, schemas.PAIR_ITEMS, fill)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from lib import schemas
 from lib.lake import Facts, ShardWriter
 from lib.ledger import LedgerItem
-from lib.stages.items import OK
+from lib.stages.items import OK, count_verdicts
 from lib.stages.making import Work, ensure
 
 _KEPT = (
@@ -26,21 +26,7 @@ def make_scene_items(work: Work, shard: str) -> Facts:
         former = work.former("items", shard)
         known = {r["item"]: r["content_hash"] for r in former[0].to_pylist()} if former else {}
         rows = [_row(item) for item in work.lake.ledger.items(work.archive.name, shard)]
-        for row in rows:
-            if row["removed"]:
-                continue
-            if row["verdict"] != OK:
-                writer.facts.rejected += 1
-                writer.facts.reasons[row["path"]] = row["verdict"]
-            elif known.get(row["item"]) == row["content_hash"]:
-                writer.facts.kept += 1
-            else:
-                writer.facts.made += 1
-        standing = [row for row in rows if not row["removed"]]
-        writer.facts.notes = {
-            "removed": len(rows) - len(standing),
-            "source_bytes": sum(row["bytes"] for row in standing),
-        }
+        count_verdicts(writer.facts, rows, lambda row: known.get(row["item"]) == row["content_hash"])
         writer.write(pa.Table.from_pylist(rows, schema=SCHEMA))
 
     return ensure(work, "items", shard, SCHEMA, fill)
