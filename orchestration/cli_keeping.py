@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestration.cli_queries import ArchiveArgument, JsonOption
-from orchestration.terminal import print_json, say, show, show_table
+from orchestration.terminal import print_json, say, show, show_table, shown
 
 
 def switch(
@@ -32,4 +32,29 @@ def switch(
     show_table([*columns], [[row[column] for column in columns] for row in rows])
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (switch,)
+def gc(
+    archive: Annotated[str | None, typer.Argument(help="One archive; left out, the whole lake.")] = None,
+    older_than: Annotated[float, typer.Option(help="Days that it must have been out of use.")] = 7.0,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would go.")] = False,
+    dropped_archives: Annotated[
+        bool, typer.Option(help="Also archives that aren't in the catalog any more: for good.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what nothing points to any more: old models' vectors, superseded indexes, leftovers."""
+    from orchestration.keeping import collect
+
+    done = collect(archive, older_than_days=older_than, dry_run=dry_run, dropped_archives=dropped_archives)
+    for note in done.notes:
+        say(note)
+    if as_json:
+        print_json(done.as_json())
+        return
+    if done.litter:
+        rows = [(shown(one.path), f"{one.bytes:,}", one.why) for one in done.litter]
+        show_table(["path", "bytes", "why"], rows)
+    total = sum(one.bytes for one in done.litter)
+    show(f"{total:,} bytes would be freed" if dry_run else f"{done.freed:,} bytes freed")
+
+
+COMMANDS: tuple[Callable[..., Any], ...] = (switch, gc)
