@@ -111,6 +111,10 @@ class PairRow:
     near: tuple[str, ...] = ()  # right sides that are neither right nor wrong: VIGOR's semi-positives
 
 
+def _no_items(root: Path) -> Iterator[SourceItem]:
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """One public dataset."""
@@ -121,7 +125,8 @@ class Dataset:
     licence: Licence
     files: tuple[RemoteFile, ...]
     size_bytes: int  # download and unpacked together: the room that must be free
-    read_items: Callable[[Path], Iterator[SourceItem]]  # labelled files that are there, from the root
+    # Labelled files that are there, from the root: of all but pair datasets, which tell rows.
+    read_items: Callable[[Path], Iterator[SourceItem]] = _no_items
     credentials: str | None = None  # environment variable that holds an access token
     by_hand: str = ""  # why nothing can be downloaded, and what to do instead
     # Scene datasets that know what changed: GeoJSON, a feature a change with `kind`, `date`, `area_m2`.

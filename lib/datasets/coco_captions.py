@@ -8,9 +8,8 @@ restval, which are trained on too, 5,000 in val and 5,000 in test.
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.datasets import Dataset, Licence, PairRow, RemoteFile, SourceItem
+from lib.datasets import Dataset, Licence, PairRow, RemoteFile
 from lib.datasets.karpathy import LISTS, SIDES, caption_rows
-from lib.datasets.listed_pairs import items_of_rows
 
 LIST = "dataset_coco.json"
 _AT = "http://images.cocodataset.org/zips"
@@ -23,15 +22,6 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
         DatasetError: The list is missing, or is none of Karpathy's.
     """
     yield from caption_rows(root, LIST)
-
-
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The listed pictures, with their splits.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
 
 
 DATASET = Dataset(
@@ -62,7 +52,6 @@ DATASET = Dataset(
     ),
     # JPEGs don't shrink in a zip: as much again for what is unpacked, and .5 GB of lists.
     size_bytes=41_000_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     notes="Figures are of the 5,000 pictures of test at once, not the mean over five times 1,000.",

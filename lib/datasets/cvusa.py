@@ -13,8 +13,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from lib.datasets import Dataset, Licence, PairRow, Side, SourceItem
-from lib.datasets.listed_pairs import items_of_rows, nearest, relative
+from lib.datasets import Dataset, Licence, PairRow, Side
+from lib.datasets.listed_pairs import nearest, relative
 from lib.errors import DatasetError
 
 SIDES = (Side("picture", panorama=True), Side("picture"))
@@ -43,15 +43,6 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
             number = PurePosixPath(satellite).stem
             lat, lon = places.get(number, (None, None))
             yield PairRow(number, f"{base}{panorama}", f"{base}{satellite}", split, lon=lon, lat=lat)
-
-
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The listed pictures, with their splits.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
 
 
 def _read_places(root: Path) -> dict[str, tuple[float, float]]:
@@ -94,7 +85,6 @@ DATASET = Dataset(
     files=(),
     # An estimate: 88,832 pictures of .1 to .2 MB, and the archive.
     size_bytes=30_000_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     by_hand="CVUSA is handed out after a form: ask at https://mvrl.cse.wustl.edu/datasets/cvusa/ for the "

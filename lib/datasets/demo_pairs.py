@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.datasets import Dataset, Licence, PairRow, Side, SourceItem
+from lib.datasets import Dataset, Licence, PairRow, Side
 from lib.datasets.demo_scenes import packaged
 from lib.errors import DatasetError
 
@@ -60,13 +60,6 @@ class _Window:
     @property
     def name(self) -> str:
         return f"r{self.top:04d}c{self.left:04d}"
-
-
-def _read_items(root: Path) -> Iterator[SourceItem]:
-    for row in _rows(root):
-        for side in (row["left"], row["right"]):
-            if (root / side).is_file():
-                yield SourceItem(side, split=row["split"])
 
 
 def _read_pair_rows(root: Path) -> Iterator[PairRow]:
@@ -200,7 +193,6 @@ DATASET = Dataset(
     ),
     files=(),
     size_bytes=40 << 20,
-    read_items=_read_items,
     prepare=_prepare,
     read_pair_rows=_read_pair_rows,
     sides=(Side("picture", views="turned"), Side("picture", views="turned")),

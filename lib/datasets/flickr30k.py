@@ -8,9 +8,8 @@ in val, 1,000 in test.
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.datasets import Dataset, Licence, PairRow, SourceItem
+from lib.datasets import Dataset, Licence, PairRow
 from lib.datasets.karpathy import LISTS, SIDES, caption_rows
-from lib.datasets.listed_pairs import items_of_rows
 
 LIST = "dataset_flickr30k.json"
 
@@ -22,15 +21,6 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
         DatasetError: The list is missing, or is none of Karpathy's.
     """
     yield from caption_rows(root, LIST)
-
-
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The listed pictures, with their splits.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
 
 
 DATASET = Dataset(
@@ -47,7 +37,6 @@ DATASET = Dataset(
     files=(),
     # The tar of the pictures has about 4.4 GB, and so have they; the list 38 MB.
     size_bytes=9_000_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     by_hand="Flickr30k's pictures are handed out after a form: fill it in at "

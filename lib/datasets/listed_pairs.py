@@ -1,10 +1,8 @@
-"""Pairs told by a dataset's own lists: where a list lies, and which files its rows name."""
+"""Pairs told by a dataset's own lists: where a list lies, and where pictures do."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from lib.datasets import PairRow, Side, SourceItem
 from lib.errors import DatasetError
 
 _PICTURE_ENDINGS = (".jpg", ".jpeg", ".png")
@@ -55,16 +53,6 @@ def pictures_below(root: Path) -> dict[str, str]:
             if is_picture(name) and (name not in found or depth < found[name][0]):
                 found[name] = depth, told
     return {name: f"{told}{name}" for name, (_, told) in found.items()}
-
-
-def items_of_rows(rows: Iterator[PairRow], sides: tuple[Side, Side]) -> Iterator[SourceItem]:
-    """The files that rows name, each once, with the split of the row that named it first; texts are none."""
-    seen = set()
-    for row in rows:
-        for side, path in zip(sides, (row.left, row.right), strict=True):
-            if path is not None and side.kind != "text" and path not in seen:
-                seen.add(path)
-                yield SourceItem(path, split=row.split)
 
 
 def relative(path: Path, root: Path) -> str:

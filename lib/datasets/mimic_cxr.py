@@ -12,8 +12,8 @@ import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
-from lib.datasets import Dataset, Licence, PairRow, Side, SourceItem
-from lib.datasets.listed_pairs import items_of_rows, nearest, relative
+from lib.datasets import Dataset, Licence, PairRow, Side
+from lib.datasets.listed_pairs import nearest, relative
 from lib.errors import DatasetError
 
 SIDES = (Side("picture"), Side("text", cleaned="report"))
@@ -52,15 +52,6 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
             )
 
 
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The frontal pictures, with their splits.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
-
-
 def _columns(file: Path, *names: str) -> Iterator[tuple[str, ...]]:
     try:
         opened = gzip.open if file.suffix == ".gz" else open
@@ -88,7 +79,6 @@ DATASET = Dataset(
     files=(),
     # 557.6 GB of JPEGs as PhysioNet tells; the reports and lists are .5 GB.
     size_bytes=560_000_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     by_hand="MIMIC-CXR is credentialed, so nothing is downloaded here. Become a credentialed user of "

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib.datasets import Dataset, Licence, PairRow, RemoteFile, Side, SourceItem
-from lib.datasets.listed_pairs import items_of_rows, nearest
+from lib.datasets import Dataset, Licence, PairRow, RemoteFile, Side
+from lib.datasets.listed_pairs import nearest
 from lib.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -83,15 +83,6 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
     for number, scene in enumerate(scenes, start=1):
         shown, depth = _paths(number)
         yield PairRow(f"{scene}_{number:04d}", shown, depth, splits[number], _PART.sub("", scene))
-
-
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The pictures and depth maps, with their splits.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
 
 
 def _paths(number: int) -> tuple[str, str]:
@@ -164,7 +155,6 @@ DATASET = Dataset(
     ),
     # The file stays, for its scenes' names; the PNGs beside it have at most 2.2 GB, their size unpacked.
     size_bytes=5_200_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     prepare=prepare,

@@ -10,8 +10,8 @@ university.
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from lib.datasets import Dataset, Licence, PairRow, Side, SourceItem
-from lib.datasets.listed_pairs import folders_in, is_picture, items_of_rows, nearest, relative
+from lib.datasets import Dataset, Licence, PairRow, Side
+from lib.datasets.listed_pairs import folders_in, is_picture, nearest, relative
 
 # The drone circles and the satellite has north up: the heading of one in the other is unknown.
 SIDES = (Side("picture", views="turned"), Side("picture", views="turned"))
@@ -48,15 +48,6 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
                 yield PairRow(f"{building}_satellite", None, below[building], split, building)
 
 
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The drone and satellite pictures, with their splits.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
-
-
 def _buildings(folder: Path, told: str) -> dict[str, list[str]]:
     """The pictures of each building in a folder, in order, as paths from the root."""
     found: dict[str, list[str]] = {}
@@ -80,7 +71,6 @@ DATASET = Dataset(
     files=(),
     # An estimate: 146,000 JPEGs of 512 x 512 px, and their archive.
     size_bytes=30_000_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     by_hand="University-1652 is handed out upon request: write to its authors as "

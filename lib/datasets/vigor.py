@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
-from lib.datasets import Dataset, Licence, PairRow, Side, SourceItem
-from lib.datasets.listed_pairs import items_of_rows, nearest, relative
+from lib.datasets import Dataset, Licence, PairRow, Side
+from lib.datasets.listed_pairs import nearest, relative
 from lib.errors import DatasetError
 
 SIDES = (Side("picture", panorama=True), Side("picture"))
@@ -58,15 +58,6 @@ def read_pair_rows(root: Path, *, protocol: Protocol = SAME_AREA) -> Iterator[Pa
             if split == "test":
                 tiles = (f"{pictures}satellite/{tile}" for tile in _lines(lists / _TILES))
                 yield from (_alone(tile, city) for tile in tiles if tile not in positives)
-
-
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The pictures, with the split of the row that names them first.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), SIDES)
 
 
 def _pictures_of(city: str, lists: Path, root: Path) -> str:
@@ -134,7 +125,6 @@ DATASET = Dataset(
     files=(),
     # An estimate: 105,214 JPEGs of 2048 x 1024 px, 90,618 PNGs of 640 x 640 px, and their archives.
     size_bytes=200_000_000_000,
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     sides=SIDES,
     shares_places=True,

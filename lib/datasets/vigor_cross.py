@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from lib.datasets import PairRow, SourceItem
+from lib.datasets import PairRow
 from lib.datasets import vigor as same_area
-from lib.datasets.listed_pairs import items_of_rows
 
 _LIST = "pano_label_balanced.txt"
 CROSS_AREA: same_area.Protocol = MappingProxyType(
@@ -28,20 +27,10 @@ def read_pair_rows(root: Path) -> Iterator[PairRow]:
     yield from same_area.read_pair_rows(root, protocol=CROSS_AREA)
 
 
-def read_items(root: Path) -> Iterator[SourceItem]:
-    """The pictures, with the split of their city.
-
-    Raises:
-        DatasetError: As `read_pair_rows`.
-    """
-    yield from items_of_rows(read_pair_rows(root), same_area.SIDES)
-
-
 DATASET = replace(
     same_area.DATASET,
     name="vigor_cross",
     title="VIGOR, street panoramas and satellite tiles of four cities, cross-area",
-    read_items=read_items,
     read_pair_rows=read_pair_rows,
     shares_places=False,
     notes="Panoramas have north in their middle, tiles have it up. No city is on both sides. A hit rate "
