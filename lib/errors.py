@@ -24,6 +24,10 @@ class LakeError(DinolakeError):
     """The lake holds something that can't be read, or can't be written to."""
 
 
+class DamagedShardError(LakeError):
+    """A file of the lake doesn't hold what was written; it was put aside, and a run makes it again."""
+
+
 class UnreadableMediaError(DinolakeError):
     """A source file can't be decoded; the message is the reason that its row will carry."""
 
@@ -80,3 +84,7 @@ class RunInterruptedError(DinolakeError):
 
 class AlignerError(DinolakeError):
     """Heads can't be fitted, aren't there, or map everything to one point."""
+
+
+class AlertError(DinolakeError):
+    """A person couldn't be told; the message names no address."""

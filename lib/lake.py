@@ -8,10 +8,9 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,24 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from lib.errors import LakeError, QueryError
+from lib.errors import DamagedShardError, LakeError, QueryError
 from lib.ledger import Ledger, LedgerItem
 from lib.processes import is_alive
+from lib.shard_files import ROW_GROUP, Facts, Mark, ShardWriter, file_fault, read_footer
 
-ROW_GROUP = 2048
+__all__ = [
+    "ROW_GROUP",
+    "WHOLE",
+    "Facts",
+    "Lake",
+    "Mark",
+    "Place",
+    "ShardWriter",
+    "fingerprint",
+    "write_whole",
+]
+
 WHOLE = "all"  # the shard name of stages that are made in one piece
-_FINGERPRINT, _FACTS = b"dinolake.fingerprint", b"dinolake.facts"
 _counter_lock, _counter = threading.Lock(), iter(range(1 << 62))
 
 
@@ -39,25 +49,6 @@ class Place:
     stage: str
     shard: str = WHOLE
     contract: str = ""
-
-
-@dataclass(slots=True)
-class Facts:
-    """What a stage's shard came to. `made`, `kept`, `rejected` count samples (in `items`: files)."""
-
-    made: int = 0
-    kept: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-    bytes: int = 0
-    # item -> why no sample came out of it, or not all
-    reasons: dict[str, str] = field(default_factory=dict)
-    notes: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> int:
-        """Rows that stand in the file."""
-        return self.made + self.kept
 
 
 def fingerprint(*parts: Any) -> str:
@@ -114,16 +105,27 @@ class Lake:
 
     def footer(self, place: Place) -> tuple[str, Facts] | None:
         """Fingerprint and facts out of the file itself; None when there is no (whole) file."""
-        path = self.path(place)
-        if not path.is_file():
-            return None
-        try:
-            metadata = pq.read_metadata(path).metadata or {}
-            facts = Facts(**json.loads(metadata[_FACTS]))
-            facts.bytes = path.stat().st_size  # a footer can't tell its own length
-            return metadata[_FINGERPRINT].decode(), facts
-        except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
-            return None  # damaged from outside: the shard counts as missing and is made again
+        return read_footer(self.path(place))
+
+    def standing(self, archive: str, stage: str, contract: str = "") -> dict[str, tuple[str, Facts] | None]:
+        """Shard -> fingerprint and facts of every file of a stage; None for one that is damaged.
+
+        One query and one look at the folder, whatever the number of shards: a footer is opened only where
+        the ledger doesn't know a file of that size.
+        """
+        noted = self.ledger.stage(archive, stage, contract)
+        found: dict[str, tuple[str, Facts] | None] = {}
+        with suppress(FileNotFoundError), os.scandir(self.folder(archive, stage, contract)) as entries:
+            for entry in entries:
+                shard, ending, rest = entry.name.rpartition(".parquet")
+                if not ending or rest:
+                    continue
+                mark, facts = noted.get(shard, ("", {}))
+                if facts and facts.get("bytes") == entry.stat().st_size:
+                    found[shard] = mark, Facts(**facts)
+                else:
+                    found[shard] = self.footer(Place(archive, stage, shard, contract))
+        return found
 
     def _remembered(self) -> Iterator[tuple[str, LedgerItem]]:
         """Every archive's items, read back from the committed `items` files for a ledger that was lost."""
@@ -211,25 +213,27 @@ class Lake:
 
     # -- reading -----------------------------------------------------------------------------------------
 
-    def read(self, place: Place, columns: Sequence[str] | None = None) -> pa.Table:
-        """One shard's rows.
+    def read(
+        self, place: Place, columns: Sequence[str] | None = None, wanted: pc.Expression | None = None
+    ) -> pa.Table:
+        """One shard's rows, or those that answer a condition.
 
         Raises:
             LakeError: The file is missing or damaged.
         """
         path = self.path(place)
         try:
-            return pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+            return pq.read_table(
+                path, columns=list(columns) if columns else None, filters=wanted, partitioning=None,
+                page_checksum_verification=True,
+            )  # fmt: skip
         except FileNotFoundError as error:
             raise LakeError(
                 f"{place.archive}/{place.stage}/{place.shard} isn't in the lake. "
                 f"`dinolake run {place.archive}` makes it."
             ) from error
         except (pa.ArrowException, OSError) as error:
-            raise LakeError(
-                f"{path} can't be read ({error}). "
-                f"Delete it and `dinolake run {place.archive}` makes it again."
-            ) from error
+            raise self.damaged(place, error) from error
 
     def blocks(
         self, place: Place, wanted: pc.Expression | None = None, columns: Sequence[str] | None = None
@@ -242,17 +246,35 @@ class Lake:
         # Brings pandas with it, which costs a search from a cold shell half a second.
         from pyarrow import dataset
 
-        path = self.path(place)
+        checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        kind = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
         try:
-            for piece in dataset.dataset(path).get_fragments():
+            for piece in dataset.dataset(self.path(place), format=kind).get_fragments():
                 for group in piece.split_by_row_group(wanted):
                     rows = group.to_table(columns=list(columns) if columns else None, filter=wanted)
                     if rows.num_rows:
                         yield rows
         except (pa.ArrowException, OSError) as error:
-            raise LakeError(
-                f"{path} can't be read ({error}). `dinolake run {place.archive}` makes it again."
-            ) from error
+            raise self.damaged(place, error) from error
+
+    def damaged(self, place: Place, error: Exception) -> LakeError:
+        """What to raise for a file that can't be read: put aside, it is made again by the next run."""
+        path = self.path(place)
+        if isinstance(error, OSError) and error.errno is not None:
+            # The disk said no, not the file.
+            return LakeError(f"{path} can't be read ({error.strerror}). See to its disk and its permissions.")
+        if fault := file_fault(path):
+            told = f"{path} is damaged ({fault})."
+        else:
+            return LakeError(f"{path} doesn't hold what was asked of it ({error}).")
+        if self.ledger.is_read_only:
+            return DamagedShardError(f"{told} `dinolake run {place.archive}` by its owner makes it again.")
+        aside = self.root / "_broken" / path.relative_to(self.root)
+        with suppress(OSError):  # another reader was quicker
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(aside)
+        self.ledger.drop_stage(place.archive, place.stage, place.contract, place.shard)
+        return DamagedShardError(f"{told} It was put aside; `dinolake run {place.archive}` makes it again.")
 
     def matching(self, table: pa.Table, where: str) -> np.ndarray:
         """Row mask of an SQL condition over a table's columns, evaluated by DuckDB with no access to files.
@@ -279,45 +301,6 @@ class Lake:
         mask = np.zeros(table.num_rows, bool)
         mask[np.asarray(found, np.int64)] = True
         return mask
-
-
-class ShardWriter:
-    """Appends rows to a file that isn't in place yet; memory stays at one row group."""
-
-    def __init__(self, path: Path, schema: pa.Schema, row_group: int = ROW_GROUP):
-        self.facts = Facts()
-        self._row_group = row_group
-        self._path, self._schema = path, schema
-        self._began = time.perf_counter()
-        self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
-            # Dictionary off and no compression: measured 5 x faster for vectors, which don't compress.
-            path, schema, use_dictionary=False, compression="none",
-        )  # fmt: skip
-
-    def write(self, rows: pa.Table | Mapping[str, Any]) -> None:
-        """Append rows, given as a table or as columns."""
-        if self._writer is None:
-            raise LakeError(f"{self._path.name} is closed already.")
-        table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows), schema=self._schema)
-        if table.num_rows:
-            self._writer.write_table(table.cast(self._schema), row_group_size=self._row_group)
-
-    def close(self, mark: str) -> None:
-        """Finish the file; its footer gets the fingerprint and the facts."""
-        if self._writer is None:
-            return
-        self.facts.seconds = self.facts.seconds or round(time.perf_counter() - self._began, 3)
-        facts = json.dumps(asdict(self.facts))
-        self._writer.add_key_value_metadata({_FINGERPRINT.decode(): mark, _FACTS.decode(): facts})
-        self._writer.close()
-        self._writer = None
-        self.facts.bytes = self._path.stat().st_size
-
-    def abandon(self) -> None:
-        """Let go of the file, whatever state it is in."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
 
 
 def write_whole(path: Path, data: bytes | str) -> None:

@@ -30,7 +30,18 @@ CREATE TABLE IF NOT EXISTS stages (
   fingerprint TEXT NOT NULL, facts TEXT NOT NULL,
   PRIMARY KEY (archive, stage, contract, shard)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS failures (
+  archive TEXT NOT NULL, stage TEXT NOT NULL, contract TEXT NOT NULL, shard TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, count INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (archive, stage, contract, shard)
+) STRICT;
+CREATE TABLE IF NOT EXISTS forgotten (
+  archive TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (archive, digest)
+) STRICT;
 """
+_NAMES = ("items", "stages", "failures", "forgotten")
+# A shard that failed so often with the same input is left alone until that changes, or a person says so.
+QUARANTINED_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,25 @@ class LedgerItem:
         return replace(self, **changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A shard of a stage that couldn't be made; `fingerprint` is the one that it was to have."""
+
+    stage: str
+    contract: str
+    shard: str
+    fingerprint: str
+    # Of tries that failed by the shard itself; a full disk or a lost connection counts for nothing.
+    count: int
+    reason: str
+    at: str
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it isn't tried again."""
+        return self.count >= QUARANTINED_AFTER
+
+
 class Ledger:
     """Opened where it is needed; SQLite's own locking makes it safe between processes.
 
@@ -79,6 +109,7 @@ class Ledger:
             ) from error
         standing = path if path.exists() else path.parent
         # SQLite writes beside its file too: without leave for both, everything here is for reading only.
+        self._has_failures = False
         self.is_read_only = not all(os.access(each, os.W_OK) for each in (standing, path.parent))
         if not self._is_set_up():
             self._set_up(remembered)
@@ -94,7 +125,10 @@ class Ledger:
     def _is_set_up(self) -> bool:
         if not self._path.exists():
             return False
-        return len(self._select("SELECT 1 FROM sqlite_master WHERE name IN ('items', 'stages')", [])) == 2
+        known = {row[0] for row in self._select("SELECT name FROM sqlite_master", [])}
+        # Failures are noted since there is automation: who may only read does without.
+        self._has_failures = "failures" in known
+        return known.issuperset(_NAMES[:2] if self.is_read_only else _NAMES)
 
     def _set_up(self, remembered: Callable[[], Iterable[tuple[str, "LedgerItem"]]]) -> None:
         self.require_writable()
@@ -108,6 +142,7 @@ class Ledger:
             if "items" not in known:
                 for archive, item in remembered():
                     _insert(connection, archive, [item])
+        self._has_failures = True
 
     def require_writable(self) -> None:
         """Refuse, before anything is begun.
@@ -201,11 +236,46 @@ class Ledger:
         rows = self._select("SELECT item FROM items WHERE archive = ? AND removed = 1", [archive])
         return {row[0] for row in rows}
 
-    def drop_shards(self, archive: str, shards: Iterable[str]) -> None:
-        """Forget what was noted of shards that no item is in any more."""
+    def drop_items(self, archive: str, items: Iterable[str]) -> None:
+        """Strike items off, by id: nothing tells of them any more once `vacuum` ran."""
         with self._writing() as connection:
             connection.executemany(
-                "DELETE FROM stages WHERE archive = ? AND shard = ?", [(archive, shard) for shard in shards]
+                "DELETE FROM items WHERE archive = ? AND item = ?", [(archive, item) for item in items]
+            )
+
+    def forget(self, archive: str, digests: Iterable[str]) -> None:
+        """Keep digests of what must not come back; they tell nothing to who doesn't know it already."""
+        with self._writing() as connection:
+            connection.executemany(
+                "INSERT OR IGNORE INTO forgotten VALUES (?,?)", [(archive, digest) for digest in digests]
+            )
+
+    def forgotten(self, archive: str) -> set[str]:
+        """Digests of what must not come back."""
+        if not self._has_failures:
+            return set()
+        return {row[0] for row in self._select("SELECT digest FROM forgotten WHERE archive = ?", [archive])}
+
+    def vacuum(self) -> None:
+        """Write the file anew, so that what was deleted stands in no free page of it, nor in its journal."""
+        self.require_writable()
+        with self._connect() as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def drop_shards(self, archive: str, shards: Iterable[str]) -> None:
+        """Forget what was noted of shards that no item is in any more."""
+        named = [(archive, shard) for shard in shards]
+        with self._writing() as connection:
+            connection.executemany("DELETE FROM stages WHERE archive = ? AND shard = ?", named)
+            connection.executemany("DELETE FROM failures WHERE archive = ? AND shard = ?", named)
+
+    def drop_stage(self, archive: str, stage: str, contract: str, shard: str) -> None:
+        """Forget that a shard of a stage was committed: its file is no good."""
+        with self._writing() as connection:
+            connection.execute(
+                "DELETE FROM stages WHERE archive = ? AND stage = ? AND contract = ? AND shard = ?",
+                [archive, stage, contract, shard],
             )
 
     def stage(
@@ -222,11 +292,46 @@ class Ledger:
     def write_stage(
         self, archive: str, stage: str, contract: str, shard: str, *, fingerprint: str, facts: dict[str, Any]
     ) -> None:
-        """Note that a shard of a stage was committed."""
+        """Note that a shard of a stage was committed: whatever failed there before is over."""
+        named = [archive, stage, contract, shard]
         with self._writing() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO stages VALUES (?,?,?,?,?,?)",
-                [archive, stage, contract, shard, fingerprint, json.dumps(facts)],
+                "INSERT OR REPLACE INTO stages VALUES (?,?,?,?,?,?)", [*named, fingerprint, json.dumps(facts)]
+            )
+            connection.execute(
+                "DELETE FROM failures WHERE archive = ? AND stage = ? AND contract = ? AND shard = ?", named
+            )
+
+    def failures(self, archive: str) -> list[Failure]:
+        """Shards that couldn't be made when they were last tried."""
+        if not self._has_failures:
+            return []
+        rows = self._select(
+            "SELECT stage, contract, shard, fingerprint, count, reason, at FROM failures WHERE archive = ?"
+            " ORDER BY shard, stage",
+            [archive],
+        )
+        return [Failure(*row) for row in rows]
+
+    def note_failure(
+        self, archive: str, stage: str, contract: str, shard: str, *, fingerprint: str, reason: str,
+        counts: bool, at: str,
+    ) -> None:  # fmt: skip
+        """Note a try that failed; `counts` says whether by the shard itself. Another input begins anew."""
+        with self._writing() as connection:
+            connection.execute(
+                "INSERT INTO failures VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO UPDATE SET"
+                " count = excluded.count"
+                " + iif(failures.fingerprint = excluded.fingerprint, failures.count, 0),"
+                " fingerprint = excluded.fingerprint, reason = excluded.reason, at = excluded.at",
+                [archive, stage, contract, shard, fingerprint, int(counts), reason, at],
+            )
+
+    def clear_failures(self, archive: str, shard: str | None = None) -> None:
+        """Let shards be tried again: all, or one."""
+        with self._writing() as connection:
+            connection.execute(
+                "DELETE FROM failures WHERE archive = ? AND shard = coalesce(?, shard)", [archive, shard]
             )
 
 

@@ -1,33 +1,56 @@
 """What a run would make, told from the ledger, the catalog, and names, sizes and dates of the sources."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lib.catalog import Archive
 from lib.errors import CatalogError
-from lib.lake import WHOLE
+from lib.lake import WHOLE, Facts, Lake, Mark
 from lib.ledger import LedgerItem
 from lib.stages.line import line_of
 from lib.stages.making import Work
 from lib.stages.sources import UNREAD, foresee
+from lib.stages.stage import Stage
 
 _log = logging.getLogger(__name__)
+_Standing = Mapping[str, tuple[str, Facts] | None]
+_UNTOLD = "source, parameters or code changed"
+# What a fingerprint is made of, in the order in which a change of it is told.
+_TOLD = {
+    "version": "code version changed",
+    "parameters": "parameters changed",
+    "contract": "backbone changed",
+    "inputs": "source changed",
+}
 
 
 @dataclass(slots=True)
 class StagePlan:
-    """A stage's shards by state, and why those that are due are."""
+    """A stage's shards by state, why those that are due are, and what they will cost by past runs."""
 
     done: int = 0
     stale: int = 0
     missing: int = 0
+    quarantined: int = 0
     why: dict[str, int] = field(default_factory=dict)
     due: set[str] = field(default_factory=set)
+    # Rows of the shards that are done, and about how many those that are due will have.
+    samples_done: int = 0
+    samples_due: int = 0
+    # None where nothing like it was made yet.
+    seconds: float | None = None
+    bytes: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `dinolake plan --json` prints."""
-        return {"done": self.done, "stale": self.stale, "missing": self.missing, "why": self.why}
+        return {
+            "done": self.done, "stale": self.stale, "missing": self.missing, "why": self.why,
+            "quarantined": self.quarantined,
+            "samples": {"done": self.samples_done, "due": self.samples_due},
+            "estimate": {"seconds": self.seconds, "bytes": self.bytes},
+        }  # fmt: skip
 
 
 def plan_archive(work: Work) -> dict[str, StagePlan]:
@@ -37,26 +60,134 @@ def plan_archive(work: Work) -> dict[str, StagePlan]:
     """
     work, at_source = _ahead(work)
     plans: dict[str, StagePlan] = {}
+    items = {shard: len(work.prints.items(shard)) for shard in work.prints.shards}
     for stage in line_of(work.archive).stages:
-        plan = plans[stage.name] = StagePlan()
-        for shard in work.prints.shards if stage.is_sharded else [WHOLE][: len(work.prints.shards)]:
-            if work.is_current(stage.name, shard):
-                plan.done += 1
-                continue
-            plan.due.add(shard)
-            if not work.is_made(stage.name, shard):
-                plan.missing += 1
-                reason = "never made"
-            elif not work.is_whole(stage.name, shard):
-                plan.missing += 1
-                reason = "file damaged"
-            else:
-                plan.stale += 1
-                reason = _reason(plans, stage.upstream, shard)
-            if not stage.upstream:
-                reason = at_source.get(shard, reason)
-            plan.why[reason] = plan.why.get(reason, 0) + 1
+        if stage.is_sharded:
+            plans[stage.name] = _sharded(work, stage, plans, at_source, items)
+        else:
+            plans[stage.name] = _whole(work, stage, plans)
     return plans
+
+
+def _sharded(
+    work: Work, stage: Stage, plans: Mapping[str, StagePlan], at_source: Mapping[str, str],
+    items: Mapping[str, int],
+) -> StagePlan:  # fmt: skip
+    plan, standing = StagePlan(), work.standing(stage.name)
+    elsewhere = _under_other_contracts(work, stage)
+    quarantined = work.prints.quarantined
+    for shard in work.prints.shards:
+        wanted, made = work.prints.of(stage.name, shard), standing.get(shard)
+        if made is not None and made[0] == wanted:
+            plan.done += 1
+            plan.samples_done += made[1].rows
+            continue
+        if shard in quarantined:
+            plan.quarantined += 1
+            continue
+        plan.due.add(shard)
+        if made is not None or (shard not in standing and shard in elsewhere):
+            plan.stale += 1
+            reason = _changed(made[1], wanted, plans, stage, shard) if made else _TOLD["contract"]
+        else:
+            plan.missing += 1
+            reason = "file damaged" if shard in standing else "never made"
+        if not stage.upstream:
+            reason = at_source.get(shard, reason)
+        plan.why[reason] = plan.why.get(reason, 0) + 1
+    _estimate(plan, [made for made in standing.values() if made], standing, items)
+    return plan
+
+
+def _whole(work: Work, stage: Stage, plans: Mapping[str, StagePlan]) -> StagePlan:
+    plan = StagePlan()
+    if not work.prints.shards:
+        return plan
+    due_above = [name for name in stage.upstream if plans[name].due]
+    # Fitted once, it stands whatever comes: what is above it being due is no reason.
+    is_free = stage.wanted is not None or not due_above
+    if is_free and (facts := work.current(stage.name)) is not None:
+        plan.done, plan.samples_done = 1, facts.rows
+        return plan
+    plan.due.add(WHOLE)
+    made = work.made(stage.name)
+    if made is not None:
+        plan.stale = 1
+        reason = _changed(made, work.prints.of(stage.name), plans, stage, WHOLE)
+        plan.samples_due, plan.seconds, plan.bytes = made.rows, made.seconds or None, made.bytes
+    else:
+        plan.missing = 1
+        reason = "file damaged" if work.is_made(stage.name) else "never made"
+    plan.why[reason] = 1
+    return plan
+
+
+def _changed(made: Facts, wanted: Mark, plans: Mapping[str, StagePlan], stage: Stage, shard: str) -> str:
+    """Why what was made isn't what is wanted."""
+    above = [
+        name for name in stage.upstream
+        if plans[name].due & {shard, WHOLE} or (shard == WHOLE and plans[name].due)
+    ]  # fmt: skip
+    if not made.parts:
+        # Made before parts were kept.
+        return f"upstream changed: {above[0]}" if above else _UNTOLD
+    reason = next(
+        (told for part, told in _TOLD.items() if made.parts.get(part) != wanted.parts.get(part)), ""
+    )
+    if reason in ("", _TOLD["inputs"]) and stage.upstream:
+        return f"upstream changed: {(above or list(stage.upstream))[0]}"
+    return reason or _UNTOLD
+
+
+def _under_other_contracts(work: Work, stage: Stage) -> set[str]:
+    """Shards that stand under another contract than the catalog asks for."""
+    if not stage.has_contract:
+        return set()
+    place = work.place(stage.name)
+    return {
+        file.stem
+        for contract in work.lake.contracts(place.archive, stage.name) if contract != place.contract
+        for file in work.lake.folder(place.archive, stage.name, contract).glob("*.parquet")
+    }  # fmt: skip
+
+
+def _estimate(
+    plan: StagePlan, made: Sequence[tuple[str, Facts]], standing: _Standing, items: Mapping[str, int]
+) -> None:
+    """Rows, seconds and bytes of what is due, by the rows an item, seconds and bytes a row that stand."""
+    rows = sum(facts.rows for _, facts in made)
+    known = sum(items.get(shard, 0) for shard, found in standing.items() if found)
+    an_item = rows / known if known else 1.0
+    for shard in plan.due:
+        found = standing.get(shard)
+        plan.samples_due += found[1].rows if found else round(an_item * items[shard])
+    timed = [facts for _, facts in made if facts.made and facts.seconds]
+    if timed and (made_rows := sum(facts.made for facts in timed)):
+        plan.seconds = round(plan.samples_due * sum(facts.seconds for facts in timed) / made_rows, 1)
+    if rows:
+        plan.bytes = round(plan.samples_due * sum(facts.bytes for _, facts in made) / rows)
+    if not plan.due:
+        plan.seconds, plan.bytes = 0.0, 0
+
+
+def shards_ahead(archive: Archive, lake: Lake) -> list[str]:
+    """The shards that a run would know, in order: also of files not registered yet."""
+    try:
+        items = foresee(archive, lake)
+    except CatalogError:
+        items = lake.ledger.items(archive.name)
+    return sorted({item.shard for item in items})
+
+
+def is_source_due(archive: Archive, lake: Lake) -> bool:
+    """Whether a run would register anything; an address has to be asked, so that is always due."""
+    if archive.stac is not None:
+        return True
+    try:
+        items = foresee(archive, lake)
+    except CatalogError:
+        return True  # the run says what is wrong, or downloads what isn't there yet
+    return bool(_at_source(lake.ledger.items(archive.name), items))
 
 
 def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
@@ -70,7 +201,7 @@ def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
         else:
             _log.warning("%s: its dataset is downloaded by the first run; until then nothing is known of it.",
                          work.archive.name)  # fmt: skip
-        return work, {}
+        return replace(work, items=known), {}
     return replace(work, items=items), _at_source(known, items)
 
 
@@ -91,10 +222,3 @@ def _at_source(known: Sequence[LedgerItem], items: Sequence[LedgerItem]) -> dict
         found.setdefault(item.shard, set()).add(reason)
     order = ("source changed", "new files", "files removed")
     return {shard: min(reasons, key=order.index) for shard, reasons in found.items()}
-
-
-def _reason(plans: dict[str, StagePlan], upstream: tuple[str, ...], shard: str) -> str:
-    for name in upstream:
-        if plans[name].due & {shard, WHOLE} or (shard == WHOLE and plans[name].due):
-            return f"{name} changed"
-    return "source, parameters or code changed"

@@ -6,15 +6,15 @@ Messages go to standard error; standard output has results, or one JSON document
 import os
 import sys
 import warnings
-from dataclasses import asdict
+from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from lib.errors import DinolakeError
-from orchestration import cli_doctor, cli_keeping, cli_queries
-from orchestration.cli_queries import ArchiveArgument, JsonOption
+from orchestration import cli_doctor, cli_keeping, cli_queries, cli_run
+from orchestration.cli_queries import JsonOption
 from orchestration.terminal import print_json, say, show, show_table, shown
 
 app = typer.Typer(
@@ -139,45 +139,6 @@ def add(
 
 
 @app.command()
-def run(
-    archive: ArchiveArgument,
-    stage: Annotated[
-        str | None, typer.Argument(help="Stop at this stage; what is above it is made too.")
-    ] = None,
-    as_json: JsonOption = False,
-    accept_empty: Annotated[
-        bool, typer.Option(help="The sources' folder is empty, and that is right.")
-    ] = False,
-    refit: Annotated[
-        bool, typer.Option(help="Fit again what is fitted once: the centring mean, and scenes' tiles.")
-    ] = False,
-) -> None:
-    """Make what is missing or stale, as Dagster runs."""
-    from orchestration.access import open_lake, the_catalog
-    from orchestration.runs import run_archive
-
-    chosen = the_catalog().archive(archive)
-    outcome = run_archive(chosen, open_lake(), until=stage, accept_empty=accept_empty, refit=refit, say=say)
-    if as_json:
-        stages = {name: asdict(counted) for name, counted in outcome.stages.items()}
-        print_json({"archive": archive, "stages": stages, "runs": outcome.runs, "warnings": outcome.warnings})
-        return
-    rows = [
-        (name, *(f"{n:,}" for n in (counted.made, counted.kept, counted.rejected)), f"{counted.seconds:.1f}")
-        for name, counted in outcome.stages.items()
-    ]
-    show_table(["stage", "made", "kept", "rejected", "seconds"], rows)
-    for file, reason in outcome.reasons.items():
-        say(f"refused or cut short: {shown(file)}: {reason}")
-    for check, found in outcome.warnings.items():
-        say(f"check {check}: {found}")
-    if outcome.is_all_kept and any(counted.kept for counted in outcome.stages.values()):
-        say("nothing to do: everything was up to date.")
-    elif outcome.is_all_kept:
-        say("nothing could be made: not one source can be used.")
-
-
-@app.command()
 def plan(
     archive: Annotated[str | None, typer.Argument(help="One archive; left out, all.")] = None,
     as_json: JsonOption = False,
@@ -189,21 +150,32 @@ def plan(
     if as_json:
         print_json(plans)
         return
-    states = ("done", "stale", "missing")
+    states = ("done", "stale", "missing", "quarantined")
     rows = [
         (
             entry["archive"],
             stage,
             *(counted[state] for state in states),
+            f"{counted['samples']['due']:,}",
+            _estimated(counted),
             ", ".join(f"{reason} ({count})" for reason, count in counted["why"].items()),
         )
         for entry in plans
         for stage, counted in entry["stages"].items()
     ]
-    show_table(["archive", "stage", *states, "why (shards)"], rows)
+    show_table(["archive", "stage", *states, "samples due", "about", "why (shards)"], rows)
     for entry in plans:
         if "error" in entry:
             say(f"{entry['archive']}: {entry['error']}")
+
+
+def _estimated(counted: dict[str, Any]) -> str:
+    """What a stage will cost by past runs, as far as there were any."""
+    if not counted["samples"]["due"]:
+        return ""
+    seconds, size = counted["estimate"]["seconds"], counted["estimate"]["bytes"]
+    told = [] if seconds is None else [f"{seconds:,.0f} s"]
+    return ", ".join([*told, *([] if size is None else [f"{size / 1e6:,.1f} MB"])]) or "not known yet"
 
 
 @app.command()
@@ -225,7 +197,13 @@ def demo() -> None:
     run_demo(say=show)
 
 
-for _command in (*cli_queries.COMMANDS, *cli_keeping.COMMANDS, *cli_doctor.COMMANDS):
+_COMMANDS: tuple[Callable[..., Any], ...] = (
+    *cli_run.COMMANDS,
+    *cli_queries.COMMANDS,
+    *cli_keeping.COMMANDS,
+    *cli_doctor.COMMANDS,
+)
+for _command in _COMMANDS:
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

@@ -13,7 +13,8 @@ from lib.lake import write_whole
 from lib.settings import read_settings
 from lib.stages.making import Work
 from orchestration.access import open_lake, the_catalog
-from orchestration.runs import RunOutcome, run_archive
+from orchestration.outcome import RunOutcome
+from orchestration.runs import run_archive
 from orchestration.searching import Answer, Request, answer
 
 _ARCHIVE = "demo"

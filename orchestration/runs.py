@@ -1,97 +1,79 @@
 """`dinolake run`: what is missing or stale, made by Dagster runs that stand in the UI's history."""
 
-import os
-import socket
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 
 import dagster as dg
 
-from assets_defs.partitions import dynamic_keys, key_of, shard_of, shards_of, spans
+from assets_defs.partitions import SHARDS_A_RUN, key_of, spans
 from assets_defs.reports import SCOREBOARD
 from lib.catalog import Archive
 from lib.errors import RunInterruptedError, StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
-from lib.stages.line import LINES, line_of
+from lib.plan import is_source_due
+from lib.stages.line import LINES, line_of, stage_of
 from lib.stages.making import Work
 from lib.stages.stage import Step
 from lib.stages.verify import rejected_share
 from orchestration.instance import close_orphans, prepare_home, terminal_instance
 from orchestration.jobs import SCOREBOARD_JOB, job_name
-
-_RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-# The events go to the instance, where the UI shows them; a terminal has the outcome.
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-
-@dataclass(slots=True)
-class StageOutcome:
-    """Samples made anew, kept as they were, refused, and the seconds it took, summed over shards."""
-
-    made: int = 0
-    kept: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(slots=True)
-class RunOutcome:
-    """What a whole `dinolake run` came to."""
-
-    archive: str
-    stages: dict[str, StageOutcome] = field(default_factory=dict)
-    runs: list[str] = field(default_factory=list)
-    # Checks that did not pass: asset/check -> what it found.
-    warnings: dict[str, str] = field(default_factory=dict)
-    # File -> why it was refused.
-    reasons: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def is_all_kept(self) -> bool:
-        """Whether nothing had to be made."""
-        return not any(stage.made for stage in self.stages.values())
+from orchestration.launching import Launcher
+from orchestration.outcome import RunOutcome, StageOutcome
 
 
 def run_archive(
-    archive: Archive, lake: Lake, *, until: str | None = None, accept_empty: bool = False,
-    refit: bool = False, say: Callable[[str], None],
+    archive: Archive, lake: Lake, *, say: Callable[[str], None], until: str | None = None,
+    only: Collection[str] | None = None, accept_removed: bool = False, refit: bool = False,
+    retries: bool = False, is_strict: bool = True,
 ) -> RunOutcome:  # fmt: skip
-    """Make what is missing or stale of an archive, up to a stage.
+    """Make what is missing or stale of an archive, as `dinolake plan` says; where that is nothing, no run.
+
+    Args:
+        archive: The catalog entry.
+        lake: Where to.
+        say: Told what is being made.
+        until: The stage to stop at; None for all.
+        only: The shards to make; None for all. Stages over all shards wait till none is behind.
+        accept_removed: Much of what was known is gone from the sources, and that is right.
+        refit: Fit again what is fitted once.
+        retries: Try quarantined shards again.
+        is_strict: Raise, at the end, for shards that failed.
 
     Raises:
-        UsageError: No such stage.
-        StageFailedError: Some shards failed; the message names them. All others are committed.
+        UsageError: No such stage, no such shard.
+        StageFailedError: A stage over all shards failed, a check blocks; or, where strict, shards failed.
         RunInterruptedError: Ctrl-C.
     """
-    wanted = _wanted_stages(archive, until)
+    stages = _wanted_stages(archive, until)
+    wanted = None if only is None else frozenset(only)
     prepare_home()
     lake.sweep()
     from orchestration.definitions import defs
 
-    definitions = defs()
     outcome = RunOutcome(archive.name)
     try:
         with terminal_instance() as instance:
             close_orphans(instance)
-            runner = _Runner(definitions, instance, archive, lake, outcome, say)
-            if accept_empty:
+            launcher = Launcher(defs(), instance, archive, lake, outcome)
+            if accept_removed:
                 from lib.stages.acquire import acquire
 
                 acquire(archive, lake, accept_empty=True)
+            if retries:
+                lake.ledger.clear_failures(archive.name)
             if refit:
                 _refit(Work(lake, archive))
-            for step in line_of(archive).steps:
-                stages = tuple(stage for stage in step.stages if stage in wanted)
-                if stages:
-                    runner.make(step, stages)
-            if until is None:
-                runner.launch(SCOREBOARD_JOB, None, [SCOREBOARD])
+            _Runner(launcher, archive, lake, outcome, say, wanted).run(stages)
+            is_due = outcome.runs or None not in launcher.materialized(SCOREBOARD)
+            if until is None and is_due:
+                launcher.launch(SCOREBOARD_JOB, [SCOREBOARD])
     except KeyboardInterrupt:
         raise RunInterruptedError(
             "interrupted; what was committed stays, the same command goes on from there."
         ) from None
+    if is_strict:
+        outcome.require_whole()
     return outcome
 
 
@@ -137,167 +119,149 @@ def _refit(work: Work) -> None:
         make_centring(work, refit=True)
 
 
+@dataclass
 class _Runner:
-    def __init__(
-        self,
-        definitions: dg.Definitions,
-        instance: dg.DagsterInstance,
-        archive: Archive,
-        lake: Lake,
-        outcome: RunOutcome,
-        say: Callable[[str], None],
-    ):
-        self._definitions, self._instance = definitions, instance
-        self._archive, self._lake, self._outcome, self._say = archive, lake, outcome, say
-        self._due_now: dict[str, set[str]] = {}
+    launcher: Launcher
+    archive: Archive
+    lake: Lake
+    outcome: RunOutcome
+    say: Callable[[str], None]
+    only: frozenset[str] | None
 
-    def make(self, step: Step, stages: tuple[str, ...]) -> None:
-        """Run what is not up to date of a step; what is, is only counted."""
-        name, began = job_name(self._archive.name, step), time.perf_counter()
-        if stages == ("sources",):
-            self.launch(name, None, [dg.AssetKey([self._archive.name, "sources"])])
+    def run(self, stages: set[str]) -> None:
+        """Make the stages; once more from the top where files were found damaged and put aside."""
+        for is_last in (False, True):
+            broken = self._broken()
+            failure: StageFailedError | None = None
+            try:
+                self._run(stages)
+            except StageFailedError as error:
+                failure = error
+            if not is_last and (failure or self.outcome.failed) and self._broken() > broken:
+                self.say("damaged files were put aside: what they held is made again")
+                self.outcome.failed.clear()
+                continue
+            if failure:
+                raise failure
             return
-        work = Work(self._lake, self._archive)
-        shards = work.prints.shards if step.is_sharded else [WHOLE]
-        due = self._due_now = {stage: self._due(work, stage, shards) for stage in stages}
-        for stage in stages:
-            self._outcome.stages[stage] = StageOutcome()
-            for shard in set(shards) - due[stage]:
-                self._count_kept(work, stage, shard)
-        if "items" in stages and not due["items"]:
-            self._require_few_rejects(work)
-        for selected, batch in self._batches(due, stages, shards, step):
-            keys = [dg.AssetKey([self._archive.name, stage]) for stage in selected]
-            counted = f": {len(batch)} shard{'s' * (len(batch) > 1)}" if step.is_sharded else ""
-            self._say(", ".join(selected) + counted)
-            self.launch(name, (batch[0], batch[-1]) if step.is_sharded else None, keys)
-        if any(due.values()):
-            self._say(f"  {time.perf_counter() - began:.1f} s")
+
+    def _broken(self) -> int:
+        return sum(1 for _ in (self.lake.root / "_broken").rglob("*.parquet"))
+
+    def _run(self, stages: set[str]) -> None:
+        for step in line_of(self.archive).steps:
+            chosen = tuple(stage for stage in step.stages if stage in stages)
+            if chosen == ("sources",):
+                self._look_at_sources(step)
+            elif chosen and step.is_sharded:
+                self._make_shards(step, chosen)
+            elif chosen and not self._make_whole(step, chosen):
+                return
+        self.outcome.quarantined = Work(self.lake, self.archive).prints.quarantined
+
+    def _look_at_sources(self, step: Step) -> None:
+        key = dg.AssetKey([self.archive.name, "sources"])
+        if is_source_due(self.archive, self.lake) or None not in self.launcher.materialized(key):
+            self.launcher.launch(job_name(self.archive.name, step), [key])
+        if self.only is not None:
+            unknown = self.only - set(self.lake.ledger.shards(self.archive.name))
+            if unknown:
+                raise UsageError(f"no shard {min(unknown)!r} in archive {self.archive.name!r}.")
+
+    def _make_shards(self, step: Step, stages: tuple[str, ...]) -> None:
+        """Make what is due of a step; a shard that fails is left out, and the others go on without it."""
+        began, total, done, is_first = time.perf_counter(), 0, 0, True
+        while True:
+            work = Work(self.lake, self.archive)
+            shards = [
+                shard
+                for shard in work.prints.shards
+                if (self.only is None or shard in self.only)
+                and shard not in work.prints.quarantined and shard not in self.outcome.failed
+            ]  # fmt: skip
+            due = {stage: self._due(work, stage, shards) for stage in stages}
+            if is_first:
+                self._count_kept(work, {stage: set(shards) - due[stage] for stage in stages})
+                if "items" in stages and not due["items"]:
+                    self._require_few_rejects(work)
+            before, is_first = len(self.outcome.failed), False
+            total = max(total, len(set().union(*due.values())))
+            for selected, batch in self._batches(due, stages, work.prints.shards):
+                keys = [dg.AssetKey([self.archive.name, stage]) for stage in selected]
+                self.say(f"{', '.join(selected)}: {len(batch)} shard{'s' * (len(batch) > 1)}")
+                name = job_name(self.archive.name, step)
+                span = batch[0], batch[-1]
+                self.outcome.failed |= self.launcher.launch(name, keys, span=span, due=due)
+                done += len(batch)
+                if total > SHARDS_A_RUN:
+                    left_s = (time.perf_counter() - began) * (total - done) / done
+                    self.say(f"  {min(done, total)} of {total} shards, about {max(left_s, 0):.0f} s left")
+            # Dagster passed over what stands below a stage in which one shard of a range failed.
+            if len(self.outcome.failed) == before:
+                break
+        if total:
+            self.say(f"  {time.perf_counter() - began:.1f} s")
+
+    def _make_whole(self, step: Step, stages: tuple[str, ...]) -> bool:
+        """Make what is due of stages over all shards; False where they have to wait for shards."""
+        began, work = time.perf_counter(), Work(self.lake, self.archive)
+        due = {stage: self._due(work, stage, [WHOLE]) for stage in stages}
+        self._count_kept(work, {stage: {WHOLE} - due[stage] for stage in stages})
+        selected = tuple(stage for stage in stages if due[stage])
+        if not selected or not work.prints.shards:
+            return True
+        if self.only is not None and (behind := self._shards_behind(work, selected)):
+            self.say(f"{', '.join(selected)}: not yet, {len(behind)} shards are still to be made")
+            return False
+        self.say(", ".join(selected))
+        self.launcher.launch(
+            job_name(self.archive.name, step),
+            [dg.AssetKey([self.archive.name, stage]) for stage in selected],
+            due=due,
+        )
+        self.say(f"  {time.perf_counter() - began:.1f} s")
+        return True
+
+    def _shards_behind(self, work: Work, stages: tuple[str, ...]) -> set[str]:
+        return {
+            name
+            for stage in stages
+            for name in work.behind(stage)
+            if name not in {one.name for one in line_of(self.archive).stages}
+        }
 
     def _batches(
-        self, due: dict[str, set[str]], stages: tuple[str, ...], shards: list[str], step: Step
+        self, due: dict[str, set[str]], stages: tuple[str, ...], shards: list[str]
     ) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         """Stages to select and the shards to run them over: ranges are all that a run can name."""
         selected = tuple(stage for stage in stages if due[stage])
-        wanted: set[str] = set().union(*due.values()) if due else set()
-        if not step.is_sharded:
-            if wanted:
-                yield selected, shards
-            return
-        for run in spans(self._archive, shards, wanted):
+        for run in spans(self.archive, shards, set().union(*due.values())):
             yield selected, run
 
     def _require_few_rejects(self, work: Work) -> None:
         """What the blocking check of `items` would say, where items are up to date and it doesn't run."""
-        limit = self._archive.max_rejected_pct
+        limit = self.archive.max_rejected_pct
+        if limit is None:
+            return
         files, rejected = rejected_share(work)
-        if limit is not None and files and 100.0 * rejected / files > limit:
+        if files and 100.0 * rejected / files > limit:
             raise StageFailedError(
-                f"{rejected} of {files} files of {self._archive.name!r} are refused, more than the "
+                f"{rejected} of {files} files of {self.archive.name!r} are refused, more than the "
                 f"{limit:g} % that its catalog entry allows (max_rejected_pct). Its `items` has the reasons."
             )
 
     def _due(self, work: Work, stage: str, shards: list[str]) -> set[str]:
         # What the lake has but Dagster's history doesn't know (a new DAGSTER_HOME) is materialized as kept.
-        known = self._materialized(dg.AssetKey([self._archive.name, stage]))
+        known = self.launcher.materialized(dg.AssetKey([self.archive.name, stage]))
+        if not stage_of(self.archive, stage).is_sharded:
+            return {shard for shard in shards if None not in known or not work.is_current(stage)}
+        current = work.current_shards(stage)
+        return {shard for shard in shards if shard not in current or key_of(self.archive, shard) not in known}
 
-        def is_known(shard: str) -> bool:
-            return (None if shard == WHOLE else key_of(self._archive, shard)) in known
-
-        return {shard for shard in shards if not is_known(shard) or not work.is_current(stage, shard)}
-
-    def _materialized(self, key: dg.AssetKey) -> set[str | None]:
-        partitions: set[str | None] = set(self._instance.get_materialized_partitions(key))
-        if self._instance.get_latest_materialization_event(key) is not None:
-            partitions.add(None)
-        return partitions
-
-    def _count_kept(self, work: Work, stage: str, shard: str) -> None:
-        facts = work.kept_facts(stage, shard)
-        counted = self._outcome.stages[stage]
-        counted.kept += facts.kept
-        counted.rejected += facts.rejected
-        self._outcome.reasons |= facts.reasons
-
-    def launch(self, job: str, span: tuple[str, str] | None, keys: list[dg.AssetKey]) -> None:
-        """One Dagster run in this process; its events are added to the outcome."""
-        tags = {"dinolake/process": f"{socket.gethostname()}:{os.getpid()}"}
-        if span is not None:
-            partitions = dynamic_keys(self._archive, self._lake.ledger.shards(self._archive.name))
-            self._instance.add_dynamic_partitions(shards_of(self._archive.name).name or "", partitions)
-            first, last = (key_of(self._archive, shard) for shard in span)
-            tags |= {_RANGE_START: first, _RANGE_END: last}
-        try:
-            result = self._definitions.resolve_job_def(job).execute_in_process(
-                instance=self._instance,
-                tags=tags,
-                asset_selection=keys,
-                raise_on_error=False,
-                run_config=_QUIET,
-            )
-        except dg.DagsterExecutionInterruptedError:
-            raise KeyboardInterrupt from None
-        self._outcome.runs.append(result.run_id)
-        self._collect(result)
-        if _is_interrupted(result):
-            raise KeyboardInterrupt
-        if not result.success:
-            raise StageFailedError(_failure(result))
-
-    def _collect(self, result: dg.ExecuteInProcessResult) -> None:
-        for event in result.get_asset_materialization_events():
-            stage = event.asset_key.path[-1] if event.asset_key else ""
-            counted = self._outcome.stages.get(stage)
-            if counted is None or event.materialization.metadata.get("made") is None:
-                continue
-            # A range passes over shards that nothing was due of: they are counted as kept already.
-            partition = event.materialization.partition
-            if partition and shard_of(self._archive, partition) not in self._due_now[stage]:
-                continue
-            metadata = event.materialization.metadata
-            counted.made += int(metadata["made"].value)  # type: ignore[arg-type]
-            counted.kept += int(metadata["kept"].value)  # type: ignore[arg-type]
-            counted.rejected += int(metadata["rejected"].value)  # type: ignore[arg-type]
-            counted.seconds = round(counted.seconds + float(metadata["seconds"].value), 3)  # type: ignore[arg-type]
-            if "reasons" in metadata:
-                for record in metadata["reasons"].records:  # type: ignore[attr-defined]
-                    self._outcome.reasons[str(record.data["file"])] = str(record.data["reason"])
-        for evaluation in result.get_asset_check_evaluations():
-            if not evaluation.passed:
-                name = f"{evaluation.asset_key.to_user_string()}: {evaluation.check_name}"
-                self._outcome.warnings[name] = evaluation.description or "did not pass"
-
-
-def _is_interrupted(result: dg.ExecuteInProcessResult) -> bool:
-    """Whether Ctrl-C ended a step, which Dagster notes as a failure of the step's."""
-    return any(
-        found.cls_name == dg.DagsterExecutionInterruptedError.__name__
-        for event in result.all_events
-        if event.is_step_failure
-        for found in _causes(event.step_failure_data.error)
-    )
-
-
-def _causes(error: Any) -> Iterator[Any]:
-    while error is not None:
-        yield error
-        error = error.cause
-
-
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    reasons = []
-    for event in result.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            failure = event.step_failure_data.user_failure_data
-            if failure is not None and failure.description:
-                reasons.append(failure.description)
-            elif error is not None:
-                *_, first = _causes(error)
-                reasons.append(first.message.strip().split(": ", 1)[-1])
-    reasons.extend(
-        f"check {found.check_name} of {found.asset_key.to_user_string()}: {found.description}"
-        for found in result.get_asset_check_evaluations()
-        if not found.passed and found.blocking
-    )
-    return " ".join(reasons) or f"the run {result.run_id} failed; `make dev` shows it in the Dagster UI."
+    def _count_kept(self, work: Work, kept: dict[str, set[str]]) -> None:
+        for stage, shards in kept.items():
+            counted = self.outcome.stages[stage] = self.outcome.stages.get(stage) or StageOutcome()
+            for facts in work.kept_of(stage, shards):
+                counted.kept += facts.kept
+                counted.rejected += facts.rejected
+                self.outcome.reasons |= facts.reasons

@@ -179,7 +179,7 @@ class PlaceSearcher(Published):
 
         outlines = {
             row["sample"]: row["geometry"]
-            for shard in self._work.prints.shards
+            for shard in self._work.shards("scene_index")
             for row in self._work.rows("windows", shard, ["sample", "geometry"]).to_pylist()
         }
         standing = np.flatnonzero(self.alive)

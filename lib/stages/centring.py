@@ -61,13 +61,13 @@ def read_centre(work: Work) -> np.ndarray:
 
 def _sum(work: Work) -> tuple[np.ndarray, int, bool]:
     train: dict[str, bool] = {}
-    for shard in work.prints.shards:
+    for shard in work.shards("centring"):
         items = work.rows("items", shard, ["item", "split"])
         train |= {r["item"]: r["split"] == "train" for r in items.to_pylist()}
     train_only = any(train.values())
     total: np.ndarray = np.zeros(1, np.float64)
     frames = 0
-    for shard in work.prints.shards:
+    for shard in work.shards("centring"):
         table = work.rows(_SOURCE[work.archive.kind], shard, ["item", "cls", "patch_mean"])
         features = frame_features(vectors_of(table, "cls"), vectors_of(table, "patch_mean"))
         if train_only:

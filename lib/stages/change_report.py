@@ -69,7 +69,7 @@ def _compose(work: Work) -> Report:
 
 def _scenes(work: Work) -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for shard in work.prints.shards:
+    for shard in work.shards("change_report"):
         footer = work.lake.footer(work.place("changes", shard))
         found += [(shard, scene) for scene in (footer[1].notes["scenes"] if footer else [])]
     return sorted(found, key=lambda pair: (tile_of(pair[0]), pair[1]["acquired"]))

@@ -40,7 +40,9 @@ class PairFigures:
 
 def read_pairs(work: Work) -> list[PairFigures]:
     """Every measured pair of the archive's committed shards, by name."""
-    made = [shard for shard in work.prints.shards if work.lake.footer(work.place("pair_changes", shard))]
+    made = [
+        shard for shard in work.shards("change_report") if work.lake.footer(work.place("pair_changes", shard))
+    ]
     found = [
         _figures(shard, row)
         for shard in made

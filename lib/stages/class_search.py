@@ -77,12 +77,12 @@ def measure_class_search(work: Work) -> ClassSearch | None:
 def _collect(work: Work) -> tuple[list[_Unit], tuple[list[_Unit], bool, bool]]:
     queries: list[_Unit] = []
     gallery: list[_Unit] = []
-    items = [row for shard in work.prints.shards for row in _good_items(work, shard)]
+    items = [row for shard in work.shards("search_report") for row in _good_items(work, shard)]
     is_split = {row["split"] == "train" for row in items} == {True, False} and any(
         row["split"] in _QUERY_SPLITS for row in items
     )
     is_untrimmed = any(row["segments"] for row in items)
-    for shard in work.prints.shards:
+    for shard in work.shards("search_report"):
         for row, times_s, ours, naive in _features(work, shard):
             is_query = row["split"] in _QUERY_SPLITS if is_split else True
             is_gallery = row["split"] == "train" if is_split else True

@@ -30,7 +30,7 @@ class Copies:
     def __init__(self, work: Work):
         rows = [
             row
-            for shard in work.prints.shards
+            for shard in work.shards("search_report")
             for row in work.rows("items", shard, ["item", "path", "segments", "verdict"]).to_pylist()
         ]
         by_path = {row["path"]: row["item"] for row in rows if row["verdict"] == OK}

@@ -4,13 +4,14 @@ A fingerprint is computed from the ledger and the catalog alone, without opening
 for a thousand shards takes seconds, and how a killed run knows what it had finished.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
 from lib.catalog import Archive
 from lib.embedding.contract import Contract
-from lib.lake import WHOLE, Lake, Place, fingerprint
+from lib.lake import WHOLE, Lake, Mark, Place, fingerprint
 from lib.ledger import LedgerItem
 from lib.stages.change_set_line import CHANGE_SET_LINE
 from lib.stages.pair_contract import PairContract
@@ -66,7 +67,8 @@ class Fingerprints:
         self, lake: Lake, archive: Archive, contract: Contracts, *, items: Sequence[LedgerItem] | None = None
     ):
         self._lake, self.archive, self._contract = lake, archive, contract
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[tuple[str, str], Mark] = {}
+        self._once: dict[Hashable, Any] = {}
         self._fitted: dict[str, tuple[str, dict[str, Any]] | None] = {}
         self._all = items
         self._by_shard: dict[str, list[LedgerItem]] | None = None
@@ -80,7 +82,7 @@ class Fingerprints:
         """Of the vectors that the catalog asks for."""
         return self._contract.id
 
-    def of(self, name: str, shard: str = WHOLE) -> str:
+    def of(self, name: str, shard: str = WHOLE) -> Mark:
         """The wanted fingerprint of one shard of a stage."""
         key = (name, shard)
         if key not in self._known:
@@ -104,21 +106,78 @@ class Fingerprints:
             self._fitted[name] = (footer[0], footer[1].notes) if footer else None
         return self._fitted[name]
 
-    def _compute(self, stage: Stage, shard: str) -> str:
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made under this key, or is made now: for what many shards' fingerprints share."""
+        if key not in self._once:
+            self._once[key] = make()
+        return self._once[key]
+
+    @cached_property
+    def _failed(self) -> dict[str, set[str]]:
+        """Stage -> shards that couldn't be made of what stands at their source now."""
+        failed: dict[str, set[str]] = {}
+        known = {stage.name: stage for stage in line_of(self.archive).stages}
+        for failure in self._lake.ledger.failures(self.archive.name):
+            stage = known.get(failure.stage)
+            if stage is None or not stage.is_sharded or failure.shard not in self.known:
+                continue
+            contract = contract_id_of(stage, self._contract) if stage.has_contract else ""
+            if (failure.contract, failure.fingerprint) == (contract, self.of(stage.name, failure.shard)):
+                failed.setdefault(failure.stage, set()).add(failure.shard)
+        return failed
+
+    @cached_property
+    def quarantined(self) -> dict[str, str]:
+        """Shards that aren't tried again till what stands at their source changes, and why."""
+        return {
+            failure.shard: failure.reason
+            for failure in self._lake.ledger.failures(self.archive.name)
+            if failure.is_quarantined and failure.shard in self._failed.get(failure.stage, ())
+        }
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Every shard that holds an item."""
+        return frozenset(self.shards)
+
+    def shards_for(self, name: str) -> list[str]:
+        """The shards that a stage over all of them is made from: without those that failed above it."""
+        if not self._failed:
+            return self.shards
+        above, following = set[str](), [name]
+        while following:
+            stage = following.pop()
+            above.add(stage)
+            following.extend(stage_of(self.archive, stage).upstream)
+        left_out = set().union(*(self._failed.get(stage, ()) for stage in above))
+        return [shard for shard in self.shards if shard not in left_out]
+
+    def _compute(self, stage: Stage, shard: str) -> Mark:
         if stage.wanted is not None:
-            return stage.wanted(self, stage, shard)
+            mark = stage.wanted(self, stage, shard)
+            told = {"version": str(stage.version), "parameters": fingerprint(stage.parameters(self.archive))}
+            return Mark(mark, told | {"inputs": mark})
         if stage.inputs is not None:
             parts = stage.inputs(self, shard)
         else:
-            parts = [self._upstream(name, shard if stage.is_sharded else None) for name in stage.upstream]
+            of = shard if stage.is_sharded else None
+            parts = [self._upstream(name, of, stage.name) for name in stage.upstream]
         has_contract = stage.has_contract or not stage.is_sharded
         contract = contract_id_of(stage, self._contract) if has_contract else ""
-        return fingerprint(stage.name, stage.version, stage.parameters(self.archive), contract, parts)
+        parameters = stage.parameters(self.archive)
+        mark = fingerprint(stage.name, stage.version, parameters, contract, parts)
+        return Mark(
+            mark,
+            {
+                "version": str(stage.version), "parameters": fingerprint(parameters), "contract": contract,
+                "inputs": fingerprint(parts),
+            },
+        )  # fmt: skip
 
-    def _upstream(self, name: str, shard: str | None) -> Any:
+    def _upstream(self, name: str, shard: str | None, below: str) -> Any:
         upstream = stage_of(self.archive, name)
         if not upstream.is_sharded:
             return self.of(name)
         if shard is None:
-            return [self.of(name, each) for each in self.shards]
+            return [self.of(name, each) for each in self.shards_for(below)]
         return self.of(name, shard)

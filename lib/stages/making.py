@@ -1,7 +1,7 @@
 """How a stage makes a shard: under its lock, only if its fingerprint doesn't stand, whole or not at all."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,10 @@ from lib.catalog import Archive
 from lib.embedding.backbones import contract_of
 from lib.embedding.contract import Contract
 from lib.errors import AlignerError, IndexMissingError, LakeError
-from lib.lake import ROW_GROUP, WHOLE, Facts, Lake, Place, ShardWriter
+from lib.lake import ROW_GROUP, WHOLE, Facts, Lake, Mark, Place, ShardWriter, fingerprint
 from lib.ledger import LedgerItem
 from lib.search.saved import Manifest, read_whole
-from lib.stages.line import Contracts, Fingerprints, place_of
+from lib.stages.line import Contracts, Fingerprints, place_of, stage_of
 from lib.stages.pair_contract import PairContract, pair_contract
 from lib.stages.sources import root_of
 
@@ -59,6 +59,34 @@ class Work:
         """The folder of the sources."""
         return root_of(self.archive, self.lake)
 
+    def shards(self, stage: str) -> list[str]:
+        """The shards that a stage over all of them is made from, as they stand now.
+
+        One that failed above it stops nothing, and one whose files are behind their source waits.
+        """
+        behind = self.behind(stage)
+        return [shard for shard in self.prints.shards_for(stage) if shard not in behind]
+
+    def behind(self, stage: str) -> set[str]:
+        """What a stage over all shards stands on that isn't up to date: shards, and whole stages."""
+        found: set[str] = set()
+        shards = self.prints.shards_for(stage)
+        for name in stage_of(self.archive, stage).upstream:
+            if not stage_of(self.archive, name).is_sharded:
+                found |= set() if self.is_current(name) else {name}
+                continue
+            standing = self.standing(name)
+            for shard in shards:
+                made = standing.get(shard)
+                if made is None or made[0] != self.prints.of(name, shard):
+                    found.add(shard)
+        return found
+
+    def mark(self, stage: str) -> Mark:
+        """The fingerprint of a stage over all shards made now: not the wanted one while some are behind."""
+        wanted, behind = self.prints.of(stage), self.behind(stage)
+        return Mark(fingerprint(wanted, sorted(behind)), wanted.parts) if behind else wanted
+
     def place(self, stage: str, shard: str = WHOLE) -> Place:
         """Where a stage's shard lies."""
         return place_of(self.archive, self.contracts, stage, shard)
@@ -91,9 +119,42 @@ class Work:
             return False
         return not artifact_fault(self.lake.path(place).parent, stage, footer[1])
 
-    def kept_facts(self, stage: str, shard: str = WHOLE) -> Facts:
-        """The facts of a shard, or a report, that is up to date."""
-        return self.current(stage, shard) or Facts()
+    def current_shards(self, stage: str) -> dict[str, Facts]:
+        """The shards of a stage that are up to date, all told at once, with their facts as made."""
+        return {
+            shard: made[1]
+            for shard, made in self.standing(stage).items()
+            if made is not None and shard in self.prints.known and made[0] == self.prints.of(stage, shard)
+        }
+
+    def kept_of(self, stage: str, shards: Collection[str]) -> Iterator[Facts]:
+        """The facts, as kept, of shards or of a stage in one piece that are up to date."""
+        if not stage_of(self.archive, stage).is_sharded:
+            yield from (self.current(stage) or Facts() for _ in shards)
+            return
+        current = self.current_shards(stage)
+        yield from (as_kept(current[shard]) for shard in shards if shard in current)
+
+    def made(self, stage: str) -> Facts | None:
+        """The facts of what stands of a stage made in one piece, up to date or not."""
+        if stage.endswith("_report"):
+            try:
+                note = self.lake.folder(self.archive.name, stage) / REPORT_MADE
+                return Facts(**json.loads(note.read_text(encoding="utf-8"))["facts"])
+            except (OSError, ValueError, KeyError, TypeError):
+                return None
+        place = self.place(stage)
+        footer = self.lake.footer(place)
+        return (
+            footer[1]
+            if footer and not artifact_fault(self.lake.path(place).parent, stage, footer[1])
+            else None
+        )
+
+    def standing(self, stage: str) -> dict[str, tuple[str, Facts] | None]:
+        """What stands of a sharded stage: shard -> fingerprint and facts, None for a damaged file."""
+        place = self.place(stage)
+        return self.lake.standing(place.archive, place.stage, place.contract)
 
     def current(self, stage: str, shard: str = WHOLE) -> Facts | None:
         """The facts, as kept, of a shard or a report that is up to date; None when it has to be made."""

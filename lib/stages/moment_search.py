@@ -102,7 +102,7 @@ def spoil(rgb: np.ndarray) -> tuple[bytes, np.ndarray]:
 def _choose(work: Work, seed: int) -> dict[str, list[tuple[str, list[tuple[float, int]]]]]:
     """Frames to ask for: shard -> (item, [(t_s, pts)]); as many of each video, whatever its length."""
     frames: dict[tuple[str, str], list[tuple[float, int]]] = {}
-    for shard in work.prints.shards:
+    for shard in work.shards("search_report"):
         table = work.rows("frames", shard, ["item", "t_s", "pts"])
         for item, t_s, pts in zip(
             *(table.column(n).to_pylist() for n in ("item", "t_s", "pts")), strict=True
@@ -141,7 +141,7 @@ def _naive_videos(work: Work) -> tuple[np.ndarray, np.ndarray]:
     """The original design's gallery: a mean CLS vector a video, from one frame a second, of unit length."""
     names: list[str] = []
     means: list[np.ndarray] = []
-    for shard in work.prints.shards:
+    for shard in work.shards("search_report"):
         table = work.rows("frame_embeddings", shard, ["item", "t_s", "cls"])
         items, times_s = np.array(table.column("item").to_pylist(), object), table.column("t_s").to_numpy()
         cls = vectors_of(table, "cls").astype(np.float32)

@@ -58,12 +58,9 @@ def summary_sheet(work: Work, shard: str) -> bytes | None:
 def nearest_thumbnail(work: Work, shard: str, item: str, t_s: float) -> bytes | None:
     """The stored thumbnail of an item nearest to a time."""
     import pyarrow.compute as pc
-    import pyarrow.parquet as pq
 
-    path = work.lake.path(work.place("frames", shard))
-    table = pq.read_table(
-        path, columns=["t_s", "thumbnail"], filters=pc.field("item") == item, partitioning=None
-    )
+    place = work.place("frames", shard)
+    table = work.lake.read(place, ["t_s", "thumbnail"], pc.field("item") == item)
     if not table.num_rows:
         return None
     at = int(np.abs(table.column("t_s").to_numpy() - t_s).argmin())

@@ -70,18 +70,19 @@ def make_index(work: Work, indexed: Indexed) -> Facts:
     Raises:
         IndexRejectedError: Recall below the catalog's `index.min_recall` at every setting.
     """
-    place, wanted = work.place(indexed.stage), work.prints.of(indexed.stage)
+    place = work.place(indexed.stage)
     with work.lake.lock(place):
         if facts := work.done(indexed.stage):
             return facts
+        mark = work.mark(indexed.stage)
         former = work.lake.footer(place)
-        update = _Update(work, indexed, former[1] if former else None)
+        update = _Update(work, indexed, former[1] if former else None, mark)
         facts = update.run()
         if facts is None:
             # Nothing is left to be found: what was published before mustn't be found either.
             work.lake.path(place).unlink(missing_ok=True)
             return Facts()
-        with work.lake.writing(place, update.rows.schema, wanted) as writer:
+        with work.lake.writing(place, update.rows.schema, mark) as writer:
             writer.write(update.rows)
             writer.facts = facts
         _drop_superseded(work.lake.path(place).parent, facts.notes["index"])
@@ -91,11 +92,13 @@ def make_index(work: Work, indexed: Indexed) -> Facts:
 class _Update:
     """The old index brought up to date where that is possible, else a new one."""
 
-    def __init__(self, work: Work, indexed: Indexed, former: Facts | None):
+    def __init__(self, work: Work, indexed: Indexed, former: Facts | None, mark: str):
         from lib.search.index import VectorIndex
 
-        self._work, self._indexed_as = work, indexed
-        self._wanted = {shard: work.prints.of(indexed.source, shard) for shard in work.prints.shards}
+        self._work, self._indexed_as, self._mark = work, indexed, mark
+        self._wanted: dict[str, str] = {
+            shard: work.prints.of(indexed.source, shard) for shard in work.shards(indexed.stage)
+        }
         told = indexed.notes(work)
         # Vectors of another space stand beside none of the old ones.
         self._settings = fingerprint(work.archive.index.model_dump(), *([told] if told else []))
@@ -110,6 +113,9 @@ class _Update:
                 self._old = work.rows(indexed.stage)
                 self._index = VectorIndex.open(folder, contract=work.contracts.id)
                 self._indexed = former.notes["shards"]
+        # What is behind its source answers as it did, till it is made again.
+        for shard in work.behind(indexed.stage) & set(self._indexed):
+            self._wanted[shard] = self._indexed[shard]
 
     def run(self) -> Facts | None:
         """Build or update, check, save; None when there is nothing to index."""
@@ -121,6 +127,8 @@ class _Update:
         else:
             added, removed = 0, 0
         if self._index is None or self._index.needs_rebuild:
+            current = self._work.shards(self._indexed_as.stage)
+            self._wanted = {shard: self._wanted[shard] for shard in current}
             fresh = [table for shard in self._wanted if (table := self._rows(shard)).num_rows]
             if not fresh:
                 return None
@@ -133,15 +141,14 @@ class _Update:
             )
             self.rows = table.drop_columns(["vector"])
             added, removed = table.num_rows, 0
-        stage = self._indexed_as.stage
         check = check_publishable(
             self._index,
             held_queries(self._index.store.take(self._alive())),
             floor=self._work.archive.index.min_recall,
         )
-        self.rows = _with_items(self._work, self._indexed_as.about, self.rows)
-        name = f"index-{self._work.prints.of(stage)[:12]}"
-        folder = self._work.lake.path(self._work.place(stage)).parent
+        self.rows = _with_items(self._work, self._indexed_as, self.rows)
+        name = f"index-{self._mark[:12]}"
+        folder = self._work.lake.path(self._work.place(self._indexed_as.stage)).parent
         folder.mkdir(parents=True, exist_ok=True)
         self._index.save(folder / name)
         notes: dict[str, Any] = {
@@ -199,13 +206,13 @@ class _Update:
         )
 
 
-def _with_items(work: Work, columns: tuple[str, ...], rows: pa.Table) -> pa.Table:
+def _with_items(work: Work, indexed: Indexed, rows: pa.Table) -> pa.Table:
     """What `--where` may ask about a row's item, beside the row."""
     about: dict[str, dict[str, Any]] = {}
     fields: list[pa.Field] = []
-    for shard in work.prints.shards:
-        table = work.rows("items", shard, ["item", *columns])
-        fields = [table.schema.field(name) for name in columns]
+    for shard in work.shards(indexed.stage):
+        table = work.rows("items", shard, ["item", *indexed.about])
+        fields = [table.schema.field(name) for name in indexed.about]
         for row in table.to_pylist():
             about[row.pop("item")] = row
     names = rows.column("item").to_pylist()

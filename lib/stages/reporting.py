@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def ensure_report(work: Work, stage: str, compose: Callable[[], Report]) -> Made
             write_report(compose(), folder)
             facts = Facts(made=1, seconds=round(time.perf_counter() - began, 3))
             # Last, so that a report cut short by a kill is made again.
-            note = {"fingerprint": work.prints.of(stage), "facts": asdict(facts)}
+            mark = work.mark(stage)
+            note = {"fingerprint": mark, "facts": asdict(replace(facts, parts=dict(mark.parts)))}
             write_whole(folder / REPORT_MADE, json.dumps(note))
     body = _read(folder) or {}
     return MadeReport(folder / "report.html", facts, _markdown(body), _figures(body))
@@ -106,7 +107,7 @@ def rejects(work: Work) -> list[Reject]:
     """Every file that was refused or cut short, with its reason, over all shards."""
     refused: dict[str, Reject] = {}
     for stage in _REFUSING[work.archive.line]:
-        for shard in work.prints.shards:
+        for shard in work.shards(_COUNTED[work.archive.line][1]):
             footer = work.lake.footer(work.place(stage, shard))
             if footer and footer[1].reasons:
                 used = _used(work, shard)

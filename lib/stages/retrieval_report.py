@@ -220,7 +220,7 @@ def _gradients(work: Work, held: Held) -> list[list[object]]:
 def thumbnails(work: Work, side: str) -> dict[str, bytes]:
     """Content hash -> the stored JPEG, over all shards."""
     found: dict[str, bytes] = {}
-    for shard in work.prints.shards:
+    for shard in work.shards("retrieval_report"):
         for block in work.blocks(f"{side}_embeddings", shard, None, ["sample_hash", "thumbnail"]):
             found |= zip(*(column.to_pylist() for column in block.columns), strict=True)
     return found

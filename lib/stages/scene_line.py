@@ -17,7 +17,7 @@ NOT_FITTED = "not fitted yet"
 def tile_marks(prints: Prints) -> dict[str, str]:
     """Tile -> id of its fitted lattice and scaling, of tiles that have one."""
     fitted = prints.fitted("tiles")
-    return dict(fitted[1]["tiles"]) if fitted else {}
+    return fitted[1]["tiles"] if fitted else {}
 
 
 def looked_at(items: list[LedgerItem]) -> str:
@@ -55,13 +55,22 @@ def _scenes(prints: Prints, shard: str) -> Any:
 
 def _compared(prints: Prints, shard: str) -> Any:
     """Each acquisition with those it is held against: a late one renews just who looks back on it."""
-    config = prints.archive.change
-    earlier = acquisitions_of(prints.items(), tile_of(shard))
+    config, tile = prints.archive.change, tile_of(shard)
+    # Asked for every cell: over all items each time, a plan of many cells would take the square of it.
+    by_tile: dict[str, list[LedgerItem]] = prints.once("by tile", lambda: _by_tile(prints))
+    earlier = prints.once(("acquired", tile), lambda: acquisitions_of(by_tile.get(tile, ()), tile))
     told = []
     for item in usable(prints.items(shard)):
         others = compared_with(Acquisition.of(item), earlier, history=config.history)
         told.append((item.item, item.content_hash, [(a.item, a.content_hash) for a in others]))
     return [tile_marks(prints).get(tile_of(shard), NOT_FITTED), _EMBEDDINGS_VERSION, told]
+
+
+def _by_tile(prints: Prints) -> dict[str, list[LedgerItem]]:
+    found: dict[str, list[LedgerItem]] = {}
+    for item in prints.items():
+        found.setdefault(tile_of(item.shard), []).append(item)
+    return found
 
 
 def _labelled(prints: Prints, shard: str) -> Any:

@@ -1,11 +1,12 @@
 """What a stage of a line is, and what it may ask for its fingerprint."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lib.catalog import Archive
 from lib.ledger import LedgerItem
+from lib.shard_files import Mark
 
 
 class Prints(Protocol):
@@ -14,8 +15,12 @@ class Prints(Protocol):
     archive: Archive
     shards: list[str]
 
-    def of(self, name: str, shard: str = ...) -> str:
+    def of(self, name: str, shard: str = ...) -> Mark:
         """The wanted fingerprint of one shard of a stage."""
+        ...
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What was made under this key, or is made now: for what many shards' fingerprints share."""
         ...
 
     def items(self, shard: str | None = None) -> Sequence[LedgerItem]:

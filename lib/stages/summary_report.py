@@ -97,7 +97,7 @@ def _compose(work: Work) -> Report:
 
 def _videos(work: Work) -> list[dict[str, Any]]:
     found = []
-    for shard in work.prints.shards:
+    for shard in work.shards("summary_report"):
         columns = ["item", "path", "duration_s", "segments", "verdict", "removed"]
         items = {row["item"]: row for row in work.rows("items", shard, columns).to_pylist()}
         if not work.rows("frame_embeddings", shard, ["item"]).num_rows:

@@ -80,7 +80,7 @@ def _found(work: Work) -> list[dict[str, Any]]:
     from shapely import from_wkb
 
     regions = []
-    for shard in work.prints.shards:
+    for shard in work.shards("change_report"):
         for row in work.rows("changes", shard, ["after", "area_m2", "geometry"]).to_pylist():
             told = {"after": row["after"].strftime("%Y-%m-%d"), "area_m2": row["area_m2"]}
             regions.append(told | {"outline": from_wkb(row["geometry"])})

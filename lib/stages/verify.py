@@ -51,7 +51,7 @@ def _vector_faults(work: Work, samples: str, embeddings: str) -> list[str]:
 def index_faults(work: Work, indexed: Indexed) -> tuple[list[str], dict[str, float]]:
     """How the published index differs from the rows it should hold, and its measured recall."""
     wanted: set[str] = set()
-    for shard in work.prints.shards:
+    for shard in work.shards(indexed.stage):
         wanted |= set(indexed.rows(work, shard, False).column(indexed.key).to_pylist())
     footer = work.lake.footer(work.place(indexed.stage))
     if footer is None:
