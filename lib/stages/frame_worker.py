@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib import schemas
+from lib.errors import UnreadableMediaError
 from lib.media.sampling import Sampling
+from lib.stages.changing import Expected, Watch
 
 if TYPE_CHECKING:
     from lib.embedding.embed import Embedder
@@ -28,6 +30,8 @@ class FrameTask:
     pts: tuple[int, ...] = ()
     # Timestamps whose vectors stand already: such frames are sampled, but not embedded again.
     known_pts: frozenset[int] = frozenset()
+    # As the file was registered: while it is read it has to be that one.
+    expected: Expected | None = None
 
 
 @dataclass(slots=True)
@@ -78,8 +82,28 @@ class FrameWorker:
         """The frames of one video, in time order.
 
         Raises:
-            UnreadableMediaError: Not one frame could be decoded, or it took too long.
+            UnreadableMediaError: Not one frame could be decoded, it took too long, or the file isn't the one
+                that was registered; chunks that came before are of that one.
         """
+        watch = Watch(task.path, task.expected) if task.expected else None
+        last = FrameChunk()
+        try:
+            for chunk in self._chunks(task):
+                if watch:
+                    watch.check()
+                if last.pts:
+                    yield last
+                last = chunk
+        except UnreadableMediaError:
+            # Of a file that was changed under the decoder, that is the reason, and not what came of it.
+            if watch:
+                watch.check()
+            raise
+        if last.pts or last.note:
+            yield last
+
+    def _chunks(self, task: FrameTask) -> Iterator[FrameChunk]:
+        """Chunks as they are decoded; the last says what couldn't be, and may have no frame."""
         from lib.media.video import read_frames_at, sample_video
 
         if task.sampling is None:
@@ -89,15 +113,15 @@ class FrameWorker:
         seen: deque[tuple[float, int, bytes, bool]] = deque()
         frames = _noting(reader, task, seen)
         chunks = _plain(frames, seen) if self._embedder is None else _embedded(self._embedder, frames, seen)
-        last = FrameChunk()
+        runtime = self._embedder.runtime_name if self._embedder else ""
+        last = FrameChunk(runtime=runtime)
         for chunk in chunks:
-            chunk.runtime = self._embedder.runtime_name if self._embedder else ""
             if last.pts:
                 yield last
             last = chunk
+            last.runtime = runtime
         last.note = reader.note
-        if last.pts or last.note:
-            yield last
+        yield last
 
 
 def _noting(

@@ -4,7 +4,7 @@ The two files are written in one pass when both are missing. A frame's `sample_h
 hash and its timestamp: where that stands in the former file under the same contract, the vector is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,22 +14,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib import schemas
-from lib.columns import vectors_column, vectors_of
+from lib.columns import vectors_of
 from lib.compute import Compute, Failed
+from lib.errors import UnreadableMediaError
 from lib.lake import Facts, ShardWriter, fingerprint
+from lib.stages.changing import Expected, SourcesChangedError, Watch, distrust, is_change
+from lib.stages.frame_columns import Kept, columns_of, embedding_schema, ids_of, merged
 from lib.stages.frame_worker import FrameChunk, FrameTask, FrameWorkerFactory
-from lib.stages.items import OK
+from lib.stages.items import OK, make_items
 from lib.stages.making import Work
-
-Vectors = dict[str, np.ndarray]  # column -> (rows, dim) float16
-Kept = dict[str, Vectors]  # sample hash -> column -> (dim,) float16
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     item: str
     path: str
-    content_hash: str
+    expected: Expected
+
+    @property
+    def content_hash(self) -> str:
+        return self.expected.content_hash
 
     def sample_hash(self, pts: int) -> str:
         return f"{self.content_hash}@{pts}"
@@ -38,29 +42,59 @@ class _Item:
 def make_frames(
     work: Work, shard: str, compute: Compute, *, frames: bool = True, embeddings: bool = True
 ) -> dict[str, Facts]:
-    """Make what is asked for and missing of a shard's `frames` and `frame_embeddings`."""
+    """Make what is asked for and missing of a shard's `frames` and `frame_embeddings`.
+
+    A file that isn't the one that was registered, or becomes another while it is decoded, is noted as such in
+    the ledger and in `items`, and the shard is made without it: the next run looks at it again.
+
+    Raises:
+        CatalogError: The folder of the sources went away meanwhile.
+    """
     wanted = [name for name, asked in (("frames", frames), ("frame_embeddings", embeddings)) if asked]
+    refused: dict[str, str] = {}
     with ExitStack() as held:
         for name in wanted:
             held.enter_context(work.lake.lock(work.place(name, shard)))
-        done = {name: facts for name in wanted if (facts := work.done(name, shard))}
-        missing = [name for name in wanted if name not in done]
-        if not missing:
-            return done
-        making = _Making(work, shard, missing)
-        return done | making.run(compute)
+        while True:
+            # What the ledger says by now, and not what it said when the run began: `items` may be newer.
+            work, items = _at_one(work, shard, wanted)
+            done = {name: facts for name in wanted if (facts := work.done(name, shard))}
+            missing = [name for name in wanted if name not in done]
+            try:
+                made = _Making(work, shard, missing, items).run(compute) if missing else {}
+            except SourcesChangedError as changed:
+                distrust(work, shard, changed)
+                refused |= changed.reasons
+                continue
+            for facts in made.values():
+                # Of this time only: what is committed says nothing of files that `items` refuses.
+                facts.reasons |= refused
+                facts.rejected += len(refused)
+            return done | made
+
+
+def _at_one(work: Work, shard: str, stages: list[str]) -> tuple[Work, list[_Item]]:
+    """The stages' fingerprints and the items to be read, told from one state of the ledger."""
+    ledger, archive = work.lake.ledger, work.archive.name
+    while True:
+        before, fresh = ledger.items(archive, shard), Work(work.lake, work.archive)
+        for name in stages:
+            fresh.prints.of(name, shard)
+        rows = fresh.rows("items", shard, ["item", "path", "content_hash", "verdict", "removed"]).to_pylist()
+        written = {r["item"]: r["content_hash"] for r in rows if not r["removed"]}
+        if written != {i.item: i.content_hash for i in before if not i.removed}:
+            make_items(fresh, shard)
+        elif ledger.items(archive, shard) == before:
+            expected = {i.item: Expected.of(i) for i in before}
+            good = [r for r in rows if r["verdict"] == OK and not r["removed"]]
+            return fresh, [_Item(r["item"], r["path"], expected[r["item"]]) for r in good]
 
 
 class _Making:
-    def __init__(self, work: Work, shard: str, missing: list[str]):
-        self._work, self._shard, self._missing = work, shard, missing
+    def __init__(self, work: Work, shard: str, missing: list[str], items: list[_Item]):
+        self._work, self._shard, self._missing, self._items = work, shard, missing, items
         self._sampling = work.archive.frames.sampling()
-        rows = work.rows("items", shard, ["item", "path", "content_hash", "verdict", "removed"]).to_pylist()
-        self._items = [
-            _Item(r["item"], r["path"], r["content_hash"])
-            for r in rows
-            if r["verdict"] == OK and not r["removed"]
-        ]
+        self._changed: dict[str, str] = {}  # path -> that it isn't the file that was registered
         self._mark = fingerprint(work.archive.frames.model_dump(exclude={"limit_s"}))
         self._reasons: dict[str, str] = {}  # path -> why a known item has no frames, or not all
         self._frames = self._known_frames()
@@ -102,7 +136,7 @@ class _Making:
 
     def run(self, compute: Compute) -> dict[str, Facts]:
         work, shard = self._work, self._shard
-        schema = {"frames": schemas.FRAMES, "frame_embeddings": _embedding_schema(work)}
+        schema = {"frames": schemas.FRAMES, "frame_embeddings": embedding_schema(work)}
         with ExitStack() as open_files:
             writers = {
                 name: open_files.enter_context(
@@ -118,6 +152,7 @@ class _Making:
     def _fill(self, compute: Compute, writers: dict[str, ShardWriter]) -> None:
         work = self._work
         tasks = {item.item: task for item in self._items if (task := self._task(item))}
+        self._look_at(item for item in self._items if item.item in tasks)
         factory = FrameWorkerFactory(
             work.archive.embedding.backbone if "frame_embeddings" in self._missing else None,
             work.archive.embedding.size_px,
@@ -133,6 +168,25 @@ class _Making:
                 number += 1
             else:
                 self._write_kept(item, writers)
+        # Only now: chunks that nobody takes would keep their worker waiting.
+        self._require_unchanged()
+
+    def _look_at(self, items: Iterable[_Item]) -> None:
+        """Look whether files are what they were registered as, before hours go into those beside them."""
+        for item in items:
+            try:
+                Watch(self._work.root / item.path, item.expected)
+            except UnreadableMediaError as error:
+                self._note_change(item, str(error))
+        self._require_unchanged()
+
+    def _note_change(self, item: _Item, reason: str) -> None:
+        if is_change(reason):
+            self._changed[item.path] = reason
+
+    def _require_unchanged(self) -> None:
+        if self._changed:
+            raise SourcesChangedError(self._changed, {i.path: i.content_hash for i in self._items})
 
     def _task(self, item: _Item) -> FrameTask | None:
         """What has to be decoded of an item; None when all of it is known."""
@@ -143,13 +197,13 @@ class _Making:
             known = frozenset(
                 int(h.split("@")[1]) for h in self._vectors if h.startswith(f"{item.content_hash}@")
             )
-            return FrameTask(path, limit_s, sampling=self._sampling, known_pts=known)
+            return FrameTask(path, limit_s, sampling=self._sampling, known_pts=known, expected=item.expected)
         if not needs_vectors:
             return None
         missing = tuple(
             pts for pts in rows.column("pts").to_pylist() if item.sample_hash(pts) not in self._vectors
         )
-        return FrameTask(path, limit_s, pts=missing) if missing else None
+        return FrameTask(path, limit_s, pts=missing, expected=item.expected) if missing else None
 
     def _write_made(
         self,
@@ -163,6 +217,7 @@ class _Making:
             made = 0
             for chunk in chunks:
                 if isinstance(chunk, Failed):
+                    self._note_change(item, chunk.reason)
                     _note_failure(item, chunk, writers)
                 else:
                     made += len(chunk.pts)
@@ -177,6 +232,8 @@ class _Making:
             self._write_frames(item, writers)
             writers = {name: writer for name, writer in writers.items() if name != "frames"}
         for chunk in chunks:
+            if isinstance(chunk, Failed):
+                self._note_change(item, chunk.reason)
             if isinstance(chunk, Failed) or chunk.note:
                 _note_failure(item, chunk, writers)
             if isinstance(chunk, FrameChunk) and len(chunk.pts):
@@ -184,7 +241,7 @@ class _Making:
 
     def _write_chunk(self, item: _Item, chunk: FrameChunk, writers: dict[str, ShardWriter]) -> None:
         hashes = [item.sample_hash(pts) for pts in chunk.pts]
-        ids = _ids(item, chunk.t_s)
+        ids = ids_of(item.item, chunk.t_s)
         if "frames" in writers:
             writers["frames"].write(
                 ids | {"pts": chunk.pts, "sample_hash": hashes, "thumbnail": chunk.thumbnails}
@@ -192,7 +249,7 @@ class _Making:
             writers["frames"].facts.made += len(hashes)
         if "frame_embeddings" in writers:
             writers["frame_embeddings"].facts.notes["runtime"] = chunk.runtime
-            vectors = _columns(_merged(chunk, hashes, self._vectors))
+            vectors = columns_of(merged(chunk, hashes, self._vectors))
             writers["frame_embeddings"].write(ids | {"sample_hash": hashes} | vectors)
             writers["frame_embeddings"].facts.made += sum(chunk.is_new)
             writers["frame_embeddings"].facts.kept += len(hashes) - sum(chunk.is_new)
@@ -208,7 +265,7 @@ class _Making:
                 ids = rows.take(keep).select(["sample", "item", "t_s", "sample_hash"]).combine_chunks()
                 merged = {name: np.stack([vectors[name] for vectors in known]) for name in known[0]}
                 named = {name: ids.column(name).combine_chunks() for name in ids.column_names}
-                writers["frame_embeddings"].write(named | _columns(merged))
+                writers["frame_embeddings"].write(named | columns_of(merged))
             writers["frame_embeddings"].facts.made += made
             writers["frame_embeddings"].facts.kept += len(keep) - made
 
@@ -234,45 +291,6 @@ def _note_failure(item: _Item, chunk: FrameChunk | Failed, writers: dict[str, Sh
             writer.facts.rejected += 1
             if name == "frames":
                 writer.facts.notes["failed"][item.item] = item.content_hash
-
-
-def _ids(item: _Item, times_s: list[float]) -> dict[str, Any]:
-    return {
-        "sample": [f"{item.item}#t={round(time_s, 3)}" for time_s in times_s],
-        "item": [item.item] * len(times_s),
-        "t_s": times_s,
-    }
-
-
-def _merged(chunk: FrameChunk, hashes: list[str], known: Kept) -> Vectors:
-    """A chunk's new vectors, with those that were known already in their places."""
-    if all(chunk.is_new):
-        return chunk.vectors
-    at, rows = 0, []
-    for is_new, sample_hash in zip(chunk.is_new, hashes, strict=True):
-        if is_new:
-            rows.append({name: new[at].reshape(-1) for name, new in chunk.vectors.items()})
-            at += 1
-        else:
-            rows.append(known[sample_hash])
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-
-def _columns(vectors: Vectors) -> dict[str, pa.Array]:
-    columns = {name: vectors_column(rows) for name, rows in vectors.items() if name != "patch_grid"}
-    if "patch_grid" in vectors:
-        grid = np.ascontiguousarray(vectors["patch_grid"], np.float16).reshape(len(vectors["patch_grid"]), -1)
-        width = pa.binary(2 * grid.shape[1])
-        columns["patch_grid"] = pa.FixedSizeBinaryArray.from_buffers(
-            width, len(grid), [None, pa.py_buffer(grid.tobytes())]
-        )
-    return columns
-
-
-def _embedding_schema(work: Work) -> pa.Schema:
-    contract = work.contract
-    cells = contract.grid_cells if "patch_grid" in contract.pooling else 0
-    return schemas.frame_embeddings(contract.cls_dim, contract.patch_dim, cells)
 
 
 def _runs(names: list[str]) -> Iterator[tuple[str, int, int]]:

@@ -1,5 +1,6 @@
 """left_embeddings, right_embeddings: the vectors of one side's distinct contents, once each in a shard."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,9 @@ from lib import schemas
 from lib.columns import vectors_column
 from lib.compute import Compute, Failed
 from lib.lake import Facts, ShardWriter
+from lib.ledger import LedgerItem
+from lib.sections import SideConfig
+from lib.stages.changing import Expected, SourcesChangedError, distrust, is_change
 from lib.stages.items import OK
 from lib.stages.making import Work, ensure
 from lib.stages.pair_table import folder_of
@@ -27,6 +31,10 @@ def make_side_embeddings(work: Work, shard: str, side: str, compute: Compute) ->
         shard: Of its pairs.
         side: `left` or `right`.
         compute: Where the network runs.
+
+    Raises:
+        SourcesChangedError: A file isn't the one that was registered, or became another meanwhile. The ledger
+            has it noted, the next run looks at it again, and what stands of the shard stays.
     """
     stage = f"{side}_embeddings"
     dims = work.pair.side(side).stored
@@ -48,16 +56,37 @@ def make_side_embeddings(work: Work, shard: str, side: str, compute: Compute) ->
             writer.write(block)
             writer.facts.kept = len(kept)
         due = [digest for digest in wanted if digest not in places]
+        pairs = {i.item: i for i in work.lake.ledger.items(work.archive.name, shard)}
         tasks = [
-            SideTask(tuple(wanted[digest][1] for digest in due[at : at + _BLOCK]))
+            _task({digest: wanted[digest] for digest in due[at : at + _BLOCK]}, config, pairs)
             for at in range(0, len(due), _BLOCK)
         ]
         chunks = compute.map(SideWorkerFactory(config, work.archive.embedding), tasks, limit_s=_LIMIT_S)
         for number, chunk in chunks:
             block_of = due[number * _BLOCK : (number + 1) * _BLOCK]
             _write_made(writer, [(d, *wanted[d]) for d in block_of], dims, chunk)
+        # An item's path is its id, of a pair.
+        changed = {item: why for item, why in writer.facts.reasons.items() if is_change(why)}
+        if changed:
+            raise SourcesChangedError(changed, {name: pair.content_hash for name, pair in pairs.items()})
 
-    return ensure(work, stage, shard, schema, fill)
+    try:
+        return ensure(work, stage, shard, schema, fill)
+    except SourcesChangedError as error:
+        distrust(work, shard, error)
+        raise
+
+
+def _task(wanted: dict[str, tuple[str, str]], config: SideConfig, pairs: dict[str, LedgerItem]) -> SideTask:
+    contents = tuple(content for _, content in wanted.values())
+    if config.kind == "text":
+        return SideTask(contents)
+    expected = []
+    for digest, (item, _) in wanted.items():
+        told = json.loads(pairs[item].facts).get("sides", {}) if item in pairs else {}
+        sides = [side for side in told.values() if side["hash"] == digest]
+        expected.append(Expected.told(digest, sides[0] if sides else {}))
+    return SideTask(contents, tuple(expected))
 
 
 def _contents(work: Work, shard: str, side: str) -> dict[str, tuple[str, str]]:

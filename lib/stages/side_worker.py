@@ -9,6 +9,7 @@ import numpy as np
 from lib import schemas
 from lib.errors import UnreadableMediaError
 from lib.sections import EmbeddingConfig, SideConfig
+from lib.stages.changing import VANISHED, Expected, Watch
 
 if TYPE_CHECKING:
     from lib.embedding.embed import Embedder
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SideTask:
-    """Some contents of one side: paths of files, or texts."""
+    """Some contents of one side: paths of files, or texts; of files, what they were registered as."""
 
     contents: tuple[str, ...]
+    expected: tuple[Expected, ...] = ()
 
 
 @dataclass(slots=True)
@@ -77,6 +79,18 @@ def read_side(path: str, side: SideConfig) -> np.ndarray:
     return read_image(path)
 
 
+def _read_watched(path: str, side: SideConfig, expected: Expected | None) -> np.ndarray:
+    """As `read_side`, if it is the file that was registered, and stays it."""
+    if expected is None:
+        return read_side(path, side)
+    watch = Watch(path, expected)
+    try:
+        return read_side(path, side)
+    finally:
+        # Of a file that was changed under its reader, that is the reason, and not what came of it.
+        watch.check()
+
+
 def side_vectors(
     embedder: "Embedder", pictures: Iterator[np.ndarray], side: SideConfig
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -101,12 +115,14 @@ class PictureWorker:
         def pictures() -> Iterator[np.ndarray]:
             for number, path in enumerate(task.contents):
                 try:
-                    picture = read_side(path, self._side)
+                    picture = _read_watched(
+                        path, self._side, task.expected[number] if task.expected else None
+                    )
                 except UnreadableMediaError as error:
                     chunk.refused[number] = str(error)
                     continue
                 except FileNotFoundError:
-                    chunk.refused[number] = "it vanished while it was being read"
+                    chunk.refused[number] = VANISHED
                     continue
                 chunk.thumbnails.append(jpeg_bytes(picture, max_side=schemas.THUMBNAIL_PX))
                 yield picture

@@ -1,6 +1,7 @@
 """window_embeddings: the vectors of every window and of its cells: the scene line is told from these."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from lib import schemas
 from lib.columns import bytes_column, vectors_column
 from lib.compute import Compute, Failed
 from lib.lake import Facts, ShardWriter
+from lib.ledger import LedgerItem
 from lib.stages.acquisitions import tile_of
+from lib.stages.changing import Expected, SourcesChangedError, distrust, is_change
 from lib.stages.making import Work, ensure
 from lib.stages.tiles import Tile, read_tile
 from lib.stages.window_worker import (
@@ -43,12 +46,21 @@ def embeddings_schema(work: Work) -> pa.Schema:
 
 
 def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
-    """Embed a cell's windows; those whose vectors stand keep them."""
+    """Embed a cell's windows; those whose vectors stand keep them.
+
+    Raises:
+        SourcesChangedError: A scene isn't the file that was registered, or became another meanwhile. The
+            ledger has it noted, the next run looks at it again, and what stands of the cell stays.
+    """
     schema = embeddings_schema(work)
+    changed: dict[str, str] = {}
 
     def fill(writer: ShardWriter) -> None:
         windows = work.rows("windows", shard, list(_IDS))
-        paths = {r["item"]: r["path"] for r in work.rows("items", shard, ["item", "path"]).to_pylist()}
+        seen = work.rows("items", shard, ["item", "path", "content_hash"]).to_pylist()
+        paths = {r["item"]: r["path"] for r in seen}
+        hashes = {r["path"]: r["content_hash"] for r in seen}
+        known_as = {i.path: i for i in work.lake.ledger.items(work.archive.name, shard)}
         tile = read_tile(work, tile_of(shard))
         # By what a file holds, not by its name: a renamed scene keeps its vectors.
         known = _known(work, shard, schema)
@@ -57,22 +69,39 @@ def make_window_embeddings(work: Work, shard: str, compute: Compute) -> Facts:
             for name in dict.fromkeys(windows.column("item").to_pylist())
         ]
         due = [(n, rows) for n, rows in scenes if not known.keys() >= set(_hashes(rows))]
-        tasks = [task for n, rows in due for task in _tasks(work, paths[n], tile, rows)]
+        tasks = [
+            replace(task, expected=_expected(hashes[paths[n]], known_as[paths[n]]))
+            for n, rows in due
+            for task in _tasks(work, paths[n], tile, rows)
+        ]
         entry = work.archive.embedding
         factory = WindowWorkerFactory(entry.backbone, entry.size_px, work.archive.pooling())
         chunks = compute.map(factory, tasks, limit_s=_LIMIT_S)
         renewed = {n for n, _ in due}
         for name, rows in scenes:
             if name in renewed:
-                _write_made(writer, name, paths[name], rows, chunks)
+                reason = _write_made(writer, name, paths[name], rows, chunks)
+                if is_change(reason):
+                    changed[paths[name]] = reason
             else:
                 for block in work.blocks(
                     "window_embeddings", shard, pc.field("item") == known[_hashes(rows)[0]]
                 ):
                     writer.write(_renamed(block, name))
                     writer.facts.kept += block.num_rows
+        if changed:
+            raise SourcesChangedError(changed, hashes)
 
-    return ensure(work, "window_embeddings", shard, schema, fill, row_group=BLOCK)
+    try:
+        return ensure(work, "window_embeddings", shard, schema, fill, row_group=BLOCK)
+    except SourcesChangedError as error:
+        distrust(work, shard, error)
+        raise
+
+
+def _expected(content_hash: str, item: LedgerItem) -> Expected:
+    told = {"hash": item.content_hash, "bytes": item.bytes, "mtime_ns": item.mtime_ns}
+    return Expected.told(content_hash, told)
 
 
 def _known(work: Work, shard: str, schema: pa.Schema) -> dict[str, str]:
@@ -116,8 +145,12 @@ def _tasks(work: Work, path: str, tile: Tile | None, rows: pa.Table) -> Iterator
 
 def _write_made(
     writer: ShardWriter, item: str, path: str, rows: pa.Table, chunks: Iterator[tuple[int, Any]]
-) -> None:
-    """A scene's blocks as they come; if one fails, the scene is refused, and what came of it stays valid."""
+) -> str:
+    """A scene's blocks as they come; if one fails, the scene is refused, and what came of it stays valid.
+
+    Returns:
+        Why one failed; "" where none did.
+    """
     reason = ""
     for first in range(0, rows.num_rows, BLOCK):
         _, chunk = next(chunks)
@@ -132,6 +165,7 @@ def _write_made(
     if reason:
         writer.facts.rejected += 1
         writer.facts.reasons[path] = reason
+    return reason
 
 
 def _columns(chunk: WindowChunk) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from lib.media.lattice import MARGIN_PX, WINDOW_PX
 from lib.sections import ScenesConfig
+from lib.stages.changing import Expected, Watch
 
 if TYPE_CHECKING:
     from lib.embedding.embed import Embedder
@@ -36,6 +37,7 @@ class WindowTask:
         windows: First pixels (row, column) on the lattice.
         spoiled: (number of the window, kind of perturbation), in the windows' order.
         measured: Numbers of windows whose pixels are spoiled in every way.
+        expected: The file as it was registered: while it is read it has to be that one.
     """
 
     path: str
@@ -44,6 +46,7 @@ class WindowTask:
     windows: tuple[tuple[int, int], ...]
     spoiled: tuple[tuple[int, int], ...]
     measured: tuple[int, ...] = ()
+    expected: Expected | None = None
 
 
 @dataclass(slots=True)
@@ -95,8 +98,18 @@ class WindowWorker:
         """One chunk a task.
 
         Raises:
-            UnreadableMediaError: The scene is damaged.
+            UnreadableMediaError: The scene is damaged, or isn't the one that was registered.
         """
+        watch = Watch(task.path, task.expected) if task.expected else None
+        try:
+            chunk = self._chunk(task)
+        finally:
+            # Of a file that was changed under its reader, that is the reason, and not what came of it.
+            if watch:
+                watch.check()
+        yield chunk
+
+    def _chunk(self, task: WindowTask) -> WindowChunk:
         from lib.tasks.change import perturbed
         from lib.tasks.pixel_difference import noise_of
         from lib.tasks.window_views import cells_of, distance_of, features_of, views_of
@@ -130,7 +143,7 @@ class WindowWorker:
             for kind in kinds.get(number, []):
                 distance = distance_of(window, next(made)).astype(np.float16)
                 moved.setdefault(number, []).append((kind, distance))
-        yield WindowChunk(
+        return WindowChunk(
             cls=np.stack(chunk["cls"]),
             patch_mean=np.stack(chunk["patch_mean"]),
             patch_grid=np.stack(chunk["whole"]),
