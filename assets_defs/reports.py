@@ -10,6 +10,12 @@ from lib.lake import Lake
 from lib.stages.line import LINES, line_of
 
 SCOREBOARD = dg.AssetKey(["lake", "scoreboard"])
+# Not `eager()`: that never fires while one archive has no report yet.
+_AFTER_A_REPORT = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+)
 
 
 def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
@@ -22,7 +28,10 @@ def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
         if stage.name.endswith("_report")
     ]
 
-    @dg.asset(key=SCOREBOARD, group_name="scoreboard", kinds={"html"}, deps=reports)
+    @dg.asset(
+        key=SCOREBOARD, group_name="scoreboard", kinds={"html"}, deps=reports,
+        automation_condition=_AFTER_A_REPORT,
+    )  # fmt: skip
     def scoreboard_page(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
         """All reports' figures side by side: chance, naive, ours."""
         from lib.stages.scoreboard import make_scoreboard

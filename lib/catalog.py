@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from lib.alignment.config import AlignerConfig
+from lib.cron import check_cron
 from lib.errors import CatalogError
 from lib.sections import (
     ChangeConfig,
@@ -29,6 +30,7 @@ from lib.sections import (
     ScenesConfig,
     Section,
     SummaryConfig,
+    WatchConfig,
 )
 from lib.stac_config import StacConfig
 
@@ -75,6 +77,10 @@ class Archive(Section):
     max_rejected_pct: float | None = Field(
         default=None, ge=0, le=100, description="fail the run above this share of rejects"
     )
+    reprocess: str | None = Field(
+        default=None, description='when stale shards are made again, as a cron line: "0 3 * * 0"'
+    )
+    watch: WatchConfig = WatchConfig()
     frames: FramesConfig = FramesConfig()
     embedding: EmbeddingConfig
     clips: ClipsConfig = ClipsConfig()
@@ -119,6 +125,13 @@ class Archive(Section):
     def _name_is_plain(cls, name: str) -> str:
         check_name(name)
         return name
+
+    @field_validator("reprocess")
+    @classmethod
+    def _schedule_is_cron(cls, reprocess: str | None) -> str | None:
+        if reprocess is not None:
+            check_cron(reprocess)
+        return reprocess
 
     @model_validator(mode="after")
     def _scenes_are_seen_at_their_size(self) -> "Archive":

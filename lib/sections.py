@@ -122,6 +122,27 @@ class ScenesConfig(Section):
         return start
 
 
+class WatchConfig(Section):
+    """How an archive's sources are watched, by `dinolake ui` or `make dev`."""
+
+    is_on: bool = Field(default=True, description="whether a sensor looks for new, changed and removed files")
+    every_s: int | None = Field(
+        default=None, ge=5, description="seconds between two looks; left out: 30, of a STAC catalogue 3600"
+    )
+    max_removed_pct: float = Field(
+        default=30.0, ge=0, le=100,
+        description="share of the known items that may vanish at once; more looks like a disk not mounted",
+    )  # fmt: skip
+    quiet_after_days: float | None = Field(
+        default=None, gt=0, description="days without a new file after which a check fails; left out: none"
+    )
+    index_lag_hours: float = Field(
+        default=6.0,
+        gt=0,
+        description="hours that an index may lack what its shards hold before a check fails",
+    )
+
+
 class LandCoverConfig(Section):
     """Labels that a map of classes is made by."""
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from lib.compute import RayCompute
 from lib.lake import Lake
+from orchestration.instance import PROCESS_TAG, this_process
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):
@@ -14,7 +15,9 @@ class LakeResource(dg.ConfigurableResource[Lake]):
     root: str = Field(description="Folder of the lake; DINOLAKE_LAKE sets it.")
 
     def create_resource(self, context: InitResourceContext) -> Lake:
-        """Open it; an empty folder is an empty lake."""
+        """Open it; an empty folder is an empty lake. A run is tagged with the process that it is in."""
+        if context.run is not None and context.instance is not None:
+            context.instance.add_run_tags(context.run.run_id, {PROCESS_TAG: this_process()})
         return Lake(self.root)
 
 

@@ -5,18 +5,17 @@ after depends on what a file holds and not on when it was touched.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from lib.catalog import Archive
 from lib.datasets import SourceItem, dataset
 from lib.errors import CatalogError
+from lib.forget import forgotten_of, is_forgotten, keep_out, register_lock
 from lib.lake import Lake, write_whole
 from lib.ledger import LedgerItem
 from lib.stages.placing import placer_of
@@ -24,6 +23,8 @@ from lib.stages.scan import SOUGHT, Seen, content_hash, scan
 
 # Stands for the content hash of a file that a plan saw and didn't read.
 UNREAD = "unread"
+# So few may go at once without a word, whatever share of the archive they are.
+FEW_REMOVED = 5
 _NOT_FETCHED = "not_fetched.json"
 
 
@@ -54,22 +55,44 @@ def root_of(archive: Archive, lake: Lake) -> Path:
     return lake.root / "_sources" / archive.name
 
 
-def register(archive: Archive, lake: Lake, *, accept_empty: bool = False) -> Registered:
+def register(
+    archive: Archive,
+    lake: Lake,
+    *,
+    accept_empty: bool = False,
+    settled: Mapping[str, tuple[int, int]] | None = None,
+) -> Registered:
     """Bring the ledger up to date with the sources: new items get a shard, changed ones a new hash.
 
+    Args:
+        archive: The catalog entry.
+        lake: Whose ledger it is.
+        accept_empty: That files are gone is right, however many.
+        settled: Of new and changed files, those to take: path -> bytes and mtime_ns that they were seen with.
+            Left out, all.
+
     Raises:
-        CatalogError: The root can't be read, or is empty where it wasn't: an unmounted disk looks like that.
+        CatalogError: The root can't be read, or much of what was known isn't there any more: an unmounted
+            disk looks like that.
     """
     root = root_of(archive, lake)
     lake.ledger.require_writable()
-    with FileLock(lake.root / f".{archive.name}.register.lock"):
+    with register_lock(lake, archive.name):
         known = {item.path: item for item in lake.ledger.items(archive.name)}
+        forgotten = forgotten_of(lake, archive.name)
         if archive.kind == "pair":
             from lib.stages.pair_sources import register_pairs
 
-            items, counts = register_pairs(archive, root, known, accept_empty=accept_empty)
+            items, counts = register_pairs(
+                archive, root, known, accept_empty=accept_empty, forgotten=forgotten
+            )
+            if not accept_empty:
+                _require_most_pairs(archive, root, known, items)
         else:
-            items, counts = _read_folder(archive, root, known, accept_empty=accept_empty)
+            items, counts = _read_folder(
+                archive, root, known, accept_empty=accept_empty, settled=settled, forgotten=forgotten
+            )
+        items = keep_out(lake, archive.name, items, known)
         lake.ledger.write_items(archive.name, items)
         left = {known[item.path].shard for item in items if item.path in known} - {
             item.shard for item in items
@@ -80,14 +103,34 @@ def register(archive: Archive, lake: Lake, *, accept_empty: bool = False) -> Reg
 
 
 def _read_folder(
-    archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, accept_empty: bool
-) -> tuple[list[LedgerItem], dict[str, int]]:
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, accept_empty: bool,
+    settled: Mapping[str, tuple[int, int]] | None, forgotten: Collection[str],
+) -> tuple[list[LedgerItem], dict[str, int]]:  # fmt: skip
     def hash_all(paths: list[str]) -> Iterable[tuple[str, str]]:
         with ThreadPoolExecutor(4) as pool:
             return list(pool.map(lambda path: _hash_or_reason(root / path), paths))
 
-    seen = _seen(archive, root, known, accept_empty=accept_empty)
+    seen = seen_at(archive, root, known, forgotten, accept_empty=accept_empty)
+    if settled is not None:
+        seen = dict(_without_unsettled(seen, known, settled))
     return _merge(archive, root, known, seen, labelled=_labels(archive, root), hash_all=hash_all)
+
+
+def _without_unsettled(
+    seen: Mapping[str, Seen], known: Mapping[str, LedgerItem], settled: Mapping[str, tuple[int, int]]
+) -> Iterator[tuple[str, Seen]]:
+    """What was seen, with files that may still be written left as they were known."""
+    for path, found in seen.items():
+        old = known.get(path)
+        if not is_other(found, old) or settled.get(path) == (found.bytes, found.mtime_ns):
+            yield path, found
+        elif old is not None and not old.removed:
+            yield path, Seen(path, old.bytes, old.mtime_ns, found.reason)
+
+
+def is_other(found: Seen, old: LedgerItem | None) -> bool:
+    """Whether a file is new, or another than the one that is known."""
+    return old is None or old.removed or (old.bytes, old.mtime_ns) != (found.bytes, found.mtime_ns)
 
 
 def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
@@ -100,15 +143,17 @@ def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
     """
     root = root_of(archive, lake)
     known = {item.path: item for item in lake.ledger.items(archive.name)}
+    forgotten = forgotten_of(lake, archive.name)
     if archive.kind == "pair":
         from lib.stages.pair_sources import register_pairs
 
-        items, _ = register_pairs(archive, root, known, reads=False)
+        items, _ = register_pairs(archive, root, known, reads=False, forgotten=forgotten)
+        _require_most_pairs(archive, root, known, items)
         return sorted((known | {item.path: item for item in items}).values(), key=lambda item: item.seq)
     # A ledger that was lost is rebuilt without dates: there, the same size is taken for the same file.
     seen = {
         path: replace(found, mtime_ns=-1) if path in known and known[path].mtime_ns == -1 else found
-        for path, found in _seen(archive, root, known).items()
+        for path, found in seen_at(archive, root, known, forgotten).items()
     }
     changed, _ = _merge(
         archive, root, known, seen, labelled=None, hash_all=lambda paths: [(UNREAD, "")] * len(paths)
@@ -116,23 +161,62 @@ def foresee(archive: Archive, lake: Lake) -> list[LedgerItem]:
     return sorted((known | {item.path: item for item in changed}).values(), key=lambda item: item.seq)
 
 
-def _seen(
-    archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, accept_empty: bool = False
-) -> dict[str, Seen]:
+def seen_at(
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], forgotten: Collection[str], *,
+    accept_empty: bool = False,
+) -> dict[str, Seen]:  # fmt: skip
+    """Every file of a folder archive by its path, without those that were forgotten; nothing is opened.
+
+    Raises:
+        CatalogError: As `register`.
+    """
     seen = {found.path: found for found in scan(root, SOUGHT[archive.line])}
     if archive.line == "change_set":
         beside = dataset(archive.dataset or "").beside
         seen = {
             path: found for path, found in seen.items() if not any(fnmatch(f"/{path}", p) for p in beside)
         }
-    if not seen and any(not item.removed for item in known.values()) and not accept_empty:
-        raise CatalogError(
-            f"{root} is empty, but {len(known)} files were known there. Mount it; "
-            f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
-        )
+    if not accept_empty:
+        has_any = any(not found.reason for found in seen.values())
+        _require_most_there(archive, root, known, seen, has_any=has_any)
     if archive.stac is not None:
         seen |= {path: Seen(path, 0, 0, reason) for path, reason in _not_fetched(root).items()}
-    return seen
+    return {path: found for path, found in seen.items() if not is_forgotten(path, forgotten)}
+
+
+def _require_most_there(
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], seen: Collection[str], *, has_any: bool
+) -> None:
+    """Refuse to take a disk that isn't mounted, or a folder moved away, for a deletion.
+
+    Raises:
+        CatalogError: More is gone than the catalog's `watch.max_removed_pct` allows.
+    """
+    standing = [path for path, item in known.items() if not item.removed]
+    gone = [path for path in standing if path not in seen]
+    if not gone:
+        return
+    if len(gone) == len(standing) and not has_any:
+        raise CatalogError(
+            f"{root} is empty, but {len(gone):,} items were known there. Mount it; "
+            f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
+        )
+    limit = archive.watch.max_removed_pct
+    if len(gone) > FEW_REMOVED and 100 * len(gone) > limit * len(standing):
+        raise CatalogError(
+            f"{len(gone):,} of {len(standing):,} known items are gone from {root} ({min(gone)!r} is one), "
+            f"more than {limit:g} % at once: that looks like a disk that isn't mounted, so nothing was "
+            f"removed. Mount it; or, if they are gone for good, "
+            f"`dinolake run {archive.name} --accept-removed`."
+        )
+
+
+def _require_most_pairs(
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], items: Iterable[LedgerItem]
+) -> None:
+    changed = {item.path: item for item in items}
+    left = {path for path, item in known.items() if not changed.get(path, item).removed}
+    _require_most_there(archive, root, known, left, has_any=len(changed) > len(changed.keys() & known.keys()))
 
 
 def note_not_fetched(root: Path, reasons: Mapping[str, str]) -> None:
@@ -163,15 +247,7 @@ def _merge(
     labelled: Mapping[str, SourceItem] | None,
     hash_all: Callable[[list[str]], Iterable[tuple[str, str]]],
 ) -> tuple[list[LedgerItem], dict[str, int]]:
-    def is_same(path: str) -> bool:
-        old = known.get(path)
-        return (
-            old is not None
-            and not old.removed
-            and (old.bytes, old.mtime_ns) == (seen[path].bytes, seen[path].mtime_ns)
-        )
-
-    to_hash = [path for path in seen if not seen[path].reason and not is_same(path)]
+    to_hash = [path for path in seen if not seen[path].reason and is_other(seen[path], known.get(path))]
     hashed = dict(zip(to_hash, hash_all(to_hash), strict=True))
     placer = placer_of(archive, root, known.values())
     readable = [path for path in seen if not seen[path].reason and not hashed.get(path, ("", ""))[1]]
@@ -200,8 +276,7 @@ def _merge(
         else:
             # A scene whose file now tells another date or place goes to the cell of that.
             new = old.seen_as(**facts, **({"shard": look.shard} if look else {}))
-            is_other = _content(new) != _content(old)
-            counts["changed" if is_other else "unchanged"] += 1
+            counts["changed" if _content(new) != _content(old) else "unchanged"] += 1
             if new != old:
                 written.append(new)
     for path, old in known.items():
