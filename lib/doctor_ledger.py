@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lib.catalog import Archive
-from lib.doctor_lake import aside, shard_files, unreadable
+from lib.doctor_lake import aside, put_aside, shard_files, unreadable
 from lib.errors import DinolakeError
 from lib.findings import Examination
 from lib.lake import Lake
 from lib.ledger import Failure
-from lib.shard_files import Facts, file_fault
+from lib.shard_files import file_fault
 from lib.stages.line import line_of
 
 LEDGER = "ledger.sqlite"
@@ -122,15 +122,26 @@ def check_noted(exam: Examination, lake: Lake, archive: Archive) -> None:
             continue
         noted = lake.ledger.stage(archive.name, place.stage, place.contract, shard=place.shard)
         mark, facts = noted.get(place.shard, ("", {}))
-        if mark == footer[0] and facts.get("bytes") == footer[1].bytes:
+        told = asdict(footer[1])
+        if mark == footer[0] and all(told.get(name) == value for name, value in facts.items()):
             continue
-        told = "doesn't know" if not mark else "has another fingerprint, or size, of"
+        if mark == footer[0] and facts.get("bytes") == told["bytes"]:
+            # A footer has no checksum; what was noted of it when it was written stands for one.
+            exam.find(
+                "error", f"{path} is damaged (its footer isn't the one that was written).",
+                f"dinolake doctor {archive.name} --repair && dinolake run {archive.name}",
+                put_aside(exam, lake, path, place),
+            )  # fmt: skip
+            continue
+        knows = "doesn't know" if not mark else "has another fingerprint, or size, of"
         repaired = ""
         if exam.is_repairing and not lake.ledger.is_read_only:
-            _note(lake, archive.name, place.stage, place.contract, place.shard, footer)
+            lake.ledger.write_stage(
+                archive.name, place.stage, place.contract, place.shard, fingerprint=footer[0], facts=told
+            )
             repaired = "noted as the file itself says"
         # The footer is the truth: a process died between the move and the note, or a file was copied in.
-        exam.find("info", f"the ledger {told} {path}.", f"dinolake run {archive.name}", repaired)
+        exam.find("info", f"the ledger {knows} {path}.", f"dinolake run {archive.name}", repaired)
     for stage in line_of(archive).stages:
         for contract in lake.contracts(archive.name, stage.name) if stage.has_contract else [""]:
             for shard in lake.ledger.stage(archive.name, stage.name, contract):
@@ -145,10 +156,6 @@ def check_noted(exam: Examination, lake: Lake, archive: Archive) -> None:
                     "error", f"{where} was made, and its file is gone.", f"dinolake run {archive.name}",
                     repaired,
                 )  # fmt: skip
-
-
-def _note(lake: Lake, archive: str, stage: str, contract: str, shard: str, footer: tuple[str, Facts]) -> None:
-    lake.ledger.write_stage(archive, stage, contract, shard, fingerprint=footer[0], facts=asdict(footer[1]))
 
 
 def check_failures(exam: Examination, lake: Lake, archive: Archive) -> None:
