@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestration.cli_queries import ArchiveArgument, JsonOption
-from orchestration.terminal import print_json, say, show, show_table, shown
+from orchestration.terminal import plural, print_json, say, show, show_table, shown
 
 
 def switch(
@@ -41,12 +41,17 @@ def gc(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what nothing points to any more: old models' vectors, superseded indexes, leftovers."""
+    """Remove what nothing points to any more: old models, superseded indexes, items that are gone."""
     from orchestration.keeping import collect
 
-    done = collect(archive, older_than_days=older_than, dry_run=dry_run, dropped_archives=dropped_archives)
+    done = collect(
+        archive, older_than_days=older_than, dry_run=dry_run, dropped_archives=dropped_archives, say=say
+    )
     for note in done.notes:
         say(note)
+    for name, count in done.purged.items():
+        what = "would be taken" if dry_run else "taken"
+        say(f"{name}: {plural(count, 'item')} {what} out of every file: forgotten, or gone at the source.")
     if as_json:
         print_json(done.as_json())
         return
@@ -57,4 +62,23 @@ def gc(
     show(f"{total:,} bytes would be freed" if dry_run else f"{done.freed:,} bytes freed")
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (switch, gc)
+def forget(
+    archive: ArchiveArgument,
+    items: Annotated[list[str], typer.Argument(help="Items, as searches name them, or their paths.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take items out of every answer now, for good, and out of every file with the next gc."""
+    from orchestration.keeping import forget_items
+
+    done = forget_items(archive, items)
+    if as_json:
+        print_json({"archive": archive, "forgotten": list(done.items), "copies": list(done.copies)})
+        return
+    for item in done.items:
+        show(f"forgotten: {shown(item)}")
+    for item in done.copies:
+        show(f"forgotten: {shown(item)}, the same file under another name")
+    say("No search finds them any more. `dinolake gc` takes them out of every file of the lake.")
+
+
+COMMANDS: tuple[Callable[..., Any], ...] = (switch, gc, forget)

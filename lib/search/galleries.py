@@ -155,9 +155,7 @@ def _mapped(block: pa.Table, head: Any) -> np.ndarray:
 
 def _paths(gallery: Work, shard: str) -> dict[str, str]:
     """Path of each item that stands, by its id."""
-    removed = gallery.lake.ledger.removed(gallery.archive.name)
-    rows = gallery.rows("items", shard, ["item", "path"]).to_pylist()
-    return {row["item"]: row["path"] for row in rows if row["item"] not in removed}
+    return {i.item: i.path for i in gallery.lake.ledger.items(gallery.archive.name, shard) if not i.removed}
 
 
 def _is_same(told: dict[str, Any], hit: PairHit) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 from lib.catalog import Archive
 from lib.datasets import dataset
 from lib.errors import CatalogError, UnreadableMediaError
+from lib.forget import is_forgotten
 from lib.ledger import LedgerItem
 from lib.sections import PairsConfig
 from lib.stages.pair_splits import Member, split_members
@@ -50,7 +51,7 @@ class _Row:
 
 def register_pairs(
     archive: Archive, root: Path, known: Mapping[str, LedgerItem], *, reads: bool = True,
-    accept_empty: bool = False,
+    accept_empty: bool = False, forgotten: Collection[str] = (),
 ) -> tuple[list[LedgerItem], dict[str, int]]:  # fmt: skip
     """The items of a table as they stand now, and how many are new, changed, removed and as they were.
 
@@ -60,6 +61,7 @@ def register_pairs(
         known: The items so far, by path, which is a pair's id.
         reads: Whether new and changed files are read for their hash; a plan reads none.
         accept_empty: That no pair is left is right.
+        forgotten: Digests of pairs that stay out.
 
     Raises:
         CatalogError, DatasetError: The table, or its folder, can't be read.
@@ -67,7 +69,8 @@ def register_pairs(
     pairs, folder = archive.pair_sides(), folder_of(archive, root)
     if not folder.is_dir():
         raise CatalogError(f"the folder {folder} isn't there. Mount it, or mend `root` in the catalog entry.")
-    rows = [_looked_at(told, pairs, folder) for told in read_table(archive, root)]
+    table = (told for told in read_table(archive, root) if not is_forgotten(told.row.id, forgotten))
+    rows = [_looked_at(told, pairs, folder) for told in table]
     if not rows and reads and not accept_empty and any(not item.removed for item in known.values()):
         raise CatalogError(
             f"{root} tells no pair any more, but {len(known)} were known. Mend it; or, if they are gone for "

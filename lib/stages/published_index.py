@@ -6,19 +6,25 @@ ones marked.
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lib.columns import vectors_of
 from lib.errors import IndexMissingError, LakeError
 from lib.lake import Facts, fingerprint
 from lib.stages.making import Work, index_fault
+from lib.stages.struck_index import struck
+
+_STILL_OPENED_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +119,20 @@ class _Update:
                 self._old = work.rows(indexed.stage)
                 self._index = VectorIndex.open(folder, contract=work.contracts.id)
                 self._indexed = former.notes["shards"]
+                self._strike_unknown()
         # What is behind its source answers as it did, till it is made again.
         for shard in work.behind(indexed.stage) & set(self._indexed):
             self._wanted[shard] = self._indexed[shard]
+
+    def _strike_unknown(self) -> None:
+        """Leave out items that were forgotten: a row that is only marked has its vector in the store."""
+        if self._old is None or self._index is None:
+            raise AssertionError  # pragma: no cover
+        items = pa.array([item.item for item in self._work.prints.items()], pa.string())
+        known = pc.is_in(self._old.column("item"), value_set=items).to_numpy(zero_copy_only=False)
+        if not known.all():
+            left = struck(self._index, self._old, known)
+            self._index, self._old = left or (None, None)
 
     def run(self) -> Facts | None:
         """Build or update, check, save; None when there is nothing to index."""
@@ -224,10 +241,15 @@ def _with_items(work: Work, indexed: Indexed, rows: pa.Table) -> pa.Table:
 
 
 def _drop_superseded(folder: Path, current: str) -> None:
-    """Keep the index before this one for readers that hold it; remove what is older."""
-    others = sorted(
-        (p for p in folder.glob("index-*") if p.name != current and not p.name.endswith("_tmp")),
+    """Keep what was superseded within the last hour for readers that are opening it; remove what is older.
+
+    `dinolake gc` collects the rest. Whoever has an index open needs its files no more.
+    """
+    folders = sorted(
+        (p for p in folder.glob("index-*") if p.name == current or not p.name.endswith("_tmp")),
         key=lambda p: p.stat().st_mtime,
     )
-    for old in others[:-1]:
-        shutil.rmtree(old, ignore_errors=True)
+    for old, newer in pairwise(folders):
+        # Each was in use until the next was made.
+        if old.name != current and time.time() - newer.stat().st_mtime > _STILL_OPENED_S:
+            shutil.rmtree(old, ignore_errors=True)
