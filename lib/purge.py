@@ -142,7 +142,9 @@ def _strike_stage(lake: Lake, place: Place, stage: Stage, shards: set[str], stan
     alive = set(lake.ledger.shards(place.archive))
     if not stage.is_sharded and stage.name not in INDEX_STAGES.values():
         changed += _strike_file(lake, place, standing)
-    for shard in sorted(shards) if stage.is_sharded else ():
+    # A change names the earlier scene that it was told from, which another shard holds.
+    through = shards | alive if stage.name == "changes" else shards
+    for shard in sorted(through) if stage.is_sharded else ():
         each = Place(place.archive, place.stage, shard, place.contract)
         if shard in alive:
             changed += _strike_file(lake, each, standing)
@@ -176,7 +178,8 @@ def _strike_file(lake: Lake, place: Place, standing: dict[str, str]) -> int:
         told = file.read(columns) if columns else pa.table({})
         strange = [name for name in columns if not _known(told.column(name), standing).all()]
         facts, paths = footer[1], set(standing.values())
-        if not strange and set(facts.reasons) <= paths | set(standing):
+        told_of = {*facts.reasons, *_named_in(facts.notes)}
+        if not strange and told_of <= paths | set(standing):
             return 0
         schema = _without_marks(file.schema_arrow)
         mark = Mark(fingerprint(footer[0], "struck"), {})
@@ -216,6 +219,17 @@ def _without_marks(schema: pa.Schema) -> pa.Schema:
     """A schema with what geography says of it, and without the footer's own notes."""
     told = {k: v for k, v in (schema.metadata or {}).items() if not k.startswith((b"dinolake.", b"ARROW:"))}
     return schema.with_metadata(told or None)
+
+
+def _named_in(told: Any) -> Iterator[str]:
+    """Items that notes name, wherever they do."""
+    for key, value in told.items() if isinstance(told, dict) else ():
+        if key in ("item", "before") and isinstance(value, str):
+            yield value
+        elif key == "failed" and isinstance(value, dict):
+            yield from value
+        for one in value if isinstance(value, list) else [value]:
+            yield from _named_in(one)
 
 
 def _notes(facts: Facts, standing: dict[str, str]) -> dict[str, Any]:

@@ -165,7 +165,9 @@ def publish(work: Work) -> bool:
         is_noted = known is not None and (known.entry, known.stages) == (entry, contracts_by_stage(work))
         if pointer is not None and is_now and is_noted and not pointer.held:
             return False
-        if fault_of(work):
+        # An index of some shards only, as a backfill leaves it, takes nobody's place.
+        is_part = not is_now and not work.is_current(INDEX_STAGES[work.archive.line])
+        if is_part or fault_of(work):
             return False
         _point(work, pointer)
         return not is_now

@@ -75,6 +75,14 @@ def test_an_index_that_finds_too_little_is_not_switched_to(lake):
     assert read_pointer(lake, "talks").now == first.contracts.id
 
 
+def test_an_index_of_some_shards_only_is_not_switched_to(lake):
+    first, second = write_index(lake, archive(1)), write_index(lake, archive(2))
+    publish(first)
+    lake.ledger.write_items("talks", [LedgerItem("d.mp4", "d", "s00001", 9, 1, 1, "hashd", "")])
+    assert not publish(Work(lake, archive(2)))
+    assert read_pointer(lake, "talks").now == first.contracts.id != second.contracts.id
+
+
 def test_whoever_searches_is_told_when_another_contract_than_the_catalogs_answers(lake):
     publish(write_index(lake, archive(1)))
     note = note_of(archive(2), served(lake, archive(2)))
