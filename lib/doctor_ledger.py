@@ -15,6 +15,7 @@ from lib.lake import Lake
 from lib.ledger import Failure
 from lib.shard_files import file_fault
 from lib.stages.line import line_of
+from lib.stages.making import Work
 
 LEDGER = "ledger.sqlite"
 _REBUILD = "dinolake doctor --repair"
@@ -161,15 +162,22 @@ def check_noted(exam: Examination, lake: Lake, archive: Archive) -> None:
 def check_failures(exam: Examination, lake: Lake, archive: Archive) -> None:
     """Shards that couldn't be made: an error where they aren't tried again."""
     failures = lake.ledger.failures(archive.name)
+    if not failures:
+        return
+    try:
+        left_alone = set(Work(lake, archive).prints.quarantined)
+    except DinolakeError:  # told with the weights
+        left_alone = {failure.shard for failure in failures if failure.is_quarantined}
     repaired = ""
-    if failures and exam.is_repairing and not lake.ledger.is_read_only:
+    if exam.is_repairing and not lake.ledger.is_read_only:
         lake.ledger.clear_failures(archive.name)
         repaired = "the next run tries it again"
     for failure in failures:
+        is_alone = failure.is_quarantined and failure.shard in left_alone
         exam.find(
-            "error" if failure.is_quarantined else "warning", failure_told(archive.name, failure),
-            f"mend what it says; then dinolake doctor {archive.name} --repair && dinolake run {archive.name}"
-            if failure.is_quarantined else f"dinolake run {archive.name}",
+            "error" if is_alone else "warning", failure_told(archive.name, failure),
+            f"mend what it says, then: dinolake run {archive.name} --retry" if is_alone
+            else f"dinolake run {archive.name}",
             repaired,
         )  # fmt: skip
 

@@ -41,4 +41,16 @@ def doctor(
     say("no errors.")
 
 
-COMMANDS: tuple[Callable[..., Any], ...] = (doctor,)
+def health(as_json: JsonOption = False) -> None:
+    """Write the page that tells of every archive: what is due, failed, refused, fresh, and what answers."""
+    from lib.health import make_health
+    from orchestration.access import open_lake, the_catalog
+
+    path, summary = make_health(open_lake(), the_catalog())
+    if as_json:
+        print_json({"page": str(path), **summary})
+        return
+    show(shown(path))
+
+
+COMMANDS: tuple[Callable[..., Any], ...] = (doctor, health)

@@ -256,9 +256,10 @@ def test_a_ledger_of_garbage_beside_a_damaged_items_file_is_rebuilt_and_says_wha
 
 
 def test_a_quarantined_shard_is_an_error_and_a_repair_lets_it_be_tried_again(patient):
+    wanted = Work(patient.lake, patient.archive).prints.of("frames", "s00000")
     for number in range(3):
         patient.lake.ledger.note_failure(
-            "talks", "frames", "", "s00000", fingerprint="f", reason="the decoder broke", counts=True,
+            "talks", "frames", "", "s00000", fingerprint=wanted, reason="the decoder broke", counts=True,
             at=f"2026-01-0{number + 1}T00:00:00+00:00",
         )  # fmt: skip
     (error,) = patient.errors()
