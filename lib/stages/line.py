@@ -153,26 +153,25 @@ class Fingerprints:
         return [shard for shard in self.shards if shard not in left_out]
 
     def _compute(self, stage: Stage, shard: str) -> Mark:
+        # The same for all shards of a stage, and dear beside the rest.
+        contract, parameters, told = self.once(("stage", stage.name), lambda: self._told(stage))
         if stage.wanted is not None:
             mark = stage.wanted(self, stage, shard)
-            told = {"version": str(stage.version), "parameters": fingerprint(stage.parameters(self.archive))}
             return Mark(mark, told | {"inputs": mark})
         if stage.inputs is not None:
             parts = stage.inputs(self, shard)
         else:
             of = shard if stage.is_sharded else None
             parts = [self._upstream(name, of, stage.name) for name in stage.upstream]
+        mark = fingerprint(stage.name, stage.version, parameters, contract, parts)
+        return Mark(mark, told | {"contract": contract, "inputs": fingerprint(parts)})
+
+    def _told(self, stage: Stage) -> tuple[str, Any, dict[str, str]]:
         has_contract = stage.has_contract or not stage.is_sharded
         contract = contract_id_of(stage, self._contract) if has_contract else ""
         parameters = stage.parameters(self.archive)
-        mark = fingerprint(stage.name, stage.version, parameters, contract, parts)
-        return Mark(
-            mark,
-            {
-                "version": str(stage.version), "parameters": fingerprint(parameters), "contract": contract,
-                "inputs": fingerprint(parts),
-            },
-        )  # fmt: skip
+        told = {"version": str(stage.version), "parameters": fingerprint(parameters)}
+        return contract, parameters, told
 
     def _upstream(self, name: str, shard: str | None, below: str) -> Any:
         upstream = stage_of(self.archive, name)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -74,7 +75,7 @@ class _Names:
         # `#` parts an item from a place in it; control characters would break listings.
         plain = re.sub(r"[\x00-\x1f\x7f#]", "_", unicodedata.normalize("NFC", path))
         stem = plain[: -len(Path(plain).suffix)] if Path(plain).suffix else plain
-        for name in (stem, plain, *(f"{plain}~{n}" for n in range(2, 1 << 20))):
+        for name in chain((stem, plain), (f"{plain}~{n}" for n in range(2, 1 << 20))):
             if name not in self._taken:
                 self._taken.add(name)
                 return name, self.seq
