@@ -80,7 +80,7 @@ def search_gallery(
     vector = unit(query.vectors.mean(axis=0, keepdims=True))[0]
     is_video = gallery.archive.kind == "video"
     best: list[_Found] = []
-    for shard in gallery.shards("clip_index" if is_video else "scene_index"):
+    for shard in _embedded_shards(gallery):
         made = _moments(gallery, shard, head, vector) if is_video else _windows(gallery, shard, head, vector)
         best = sorted([*best, *made], key=lambda one: -one.score)[: _CANDIDATES * k]
     hits: list[PairHit] = []
@@ -101,9 +101,11 @@ def search_gallery(
 
 def _embedded_shards(gallery: Work) -> list[str]:
     """Shards that stand under the contract that answers: what came since is embedded under the next."""
-    stage = "clips" if gallery.archive.kind == "video" else "window_embeddings"
-    standing = gallery.lake.path(gallery.place(stage)).parent
-    return [shard for shard in gallery.prints.shards if (standing / f"{shard}.parquet").is_file()]
+    is_video = gallery.archive.kind == "video"
+    needed = ("clips", "frame_embeddings") if is_video else ("windows", "window_embeddings")
+    folders = [gallery.lake.path(gallery.place(stage)).parent for stage in needed]
+    shards = gallery.lake.ledger.shards(gallery.archive.name)
+    return [shard for shard in shards if all((f / f"{shard}.parquet").is_file() for f in folders)]
 
 
 def _moments(gallery: Work, shard: str, head: Any, vector: np.ndarray) -> Iterator[_Found]:

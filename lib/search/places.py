@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.embedding.vectors import unit
-from lib.errors import QueryError
+from lib.errors import LakeError, QueryError
 from lib.search.published import Published
 from lib.search.query import nearest_names
 from lib.stages.acquisitions import tile_of
@@ -171,6 +172,9 @@ class PlaceSearcher(Published):
         """A hit's thumbnail (JPEG) and outline (WKB, EPSG:4326)."""
         table = self._work.rows("windows", hit.shard, ["sample", "thumbnail", "geometry"])
         row = table.filter(pc.equal(table.column("sample"), hit.sample))
+        if not row.num_rows:
+            name = self._work.archive.name
+            raise LakeError(f"{hit.sample} was cut anew since {name!r} was indexed: `dinolake run {name}`.")
         return row.column("thumbnail")[0].as_py(), row.column("geometry")[0].as_py()
 
     def rows_under(self, shapes: "Shapes") -> np.ndarray:
@@ -179,11 +183,12 @@ class PlaceSearcher(Published):
 
         outlines = {
             row["sample"]: row["geometry"]
-            for shard in self._work.shards("scene_index")
+            for shard in sorted(set(self.rows.filter(pa.array(self.alive)).column("shard").to_pylist()))
             for row in self._work.rows("windows", shard, ["sample", "geometry"]).to_pylist()
         }
-        standing = np.flatnonzero(self.alive)
         samples = self.rows.column("sample").to_pylist()
+        # What was cut anew since it was indexed has no outline here.
+        standing = np.array([row for row in np.flatnonzero(self.alive) if samples[row] in outlines], int)
         grounds = shapely.from_wkb([outlines[samples[row]] for row in standing])
         tree = shapely.STRtree(grounds)
         under: set[int] = set()
