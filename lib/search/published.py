@@ -1,6 +1,9 @@
 """An archive's published index, opened: what every kind of search stands on."""
 
+import shutil
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +11,7 @@ import pyarrow.compute as pc
 
 from lib.errors import ContractMismatchError, IndexMissingError, LakeError, QueryError
 from lib.search.index import VectorIndex
+from lib.search.saved import REMEDY
 from lib.stages.centring import centred, frame_features, read_centre
 from lib.stages.making import Work
 from lib.stages.published_index import index_folder
@@ -62,7 +66,11 @@ class Published:
             folder = index_folder(work, stage)
             if folder is None:
                 return None
-            rows, index = work.rows(stage), VectorIndex.open(folder, contract=work.contracts.id)
+            rows = work.rows(stage)
+            try:
+                index = VectorIndex.open(folder, contract=work.contracts.id)
+            except LakeError as error:
+                raise _put_aside(work, folder, error) from error
             if work.lake.footer(work.place(stage)) == before and index.rows == rows.num_rows:
                 return rows, index
         name = work.archive.name
@@ -102,3 +110,19 @@ class Published:
         if where is not None:
             allowed &= self._work.lake.matching(self.rows.select(list(columns)), where)
         return allowed
+
+
+def _put_aside(work: Work, folder: Path, error: LakeError) -> LakeError:
+    """What to raise for an index that can't be opened; out of its place, it counts as missing."""
+    lake, name = work.lake, work.archive.name
+    told = f"the index of archive {name!r} can't answer: {str(error).removesuffix(REMEDY).strip()}"
+    if isinstance(error.__cause__, OSError):
+        return LakeError(f"{told} See to its disk and its permissions, then ask again.")
+    if lake.ledger.is_read_only:
+        return LakeError(f"{told} `dinolake run {name}` by its owner makes it again.")
+    aside = lake.root / "_broken" / folder.relative_to(lake.root)
+    with suppress(OSError):  # another reader was quicker
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+    return LakeError(f"{told} It was put aside; `dinolake run {name}` makes it again.")
