@@ -1,7 +1,8 @@
 """Work spread over Ray actors that load their model once. The only module that imports ray.
 
 A task yields chunks, and chunks come back in the order of the tasks, so that what is written doesn't depend
-on who was quicker. Paths are sent, never pixels. A worker that dies or hangs costs its task, not the run.
+on who was quicker. Paths are sent, never pixels. A worker that dies or hangs costs its task, not the run; a
+node that dies costs not even that: what it had is done again by those that are left.
 """
 
 import contextlib
@@ -10,83 +11,32 @@ import logging
 import math
 import os
 import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from lib.errors import DinolakeError
-from lib.processes import interrupts_held, is_alive
+from lib.inline_compute import Compute, Failed, InlineCompute, Work, run_task
+from lib.processes import interrupts_held
+from lib.ray_folder import ray_folder
+
+__all__ = ["Compute", "Failed", "InlineCompute", "RayCompute"]
 
 # Chunks a worker may be ahead of the writer: bounds the object store whatever a video's length.
 _CHUNKS_AHEAD = 4
 _TRIES = 2
 _HEED_S = 0.5
-# Ray's folder of a run, by process, so that those of killed ones can be told.
-_FOLDER = "dlr-"
 # Beyond the decoder's own limit, which gives the better message.
 HANG_MARGIN_S = 30.0
 # Loading a large model takes a while; a worker that takes longer will not come.
 _START_LIMIT_S = 300.0
-
-Work = Callable[[Any], Iterator[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A task's last chunk when it could not be finished: why."""
-
-    reason: str
-
-
-class Compute(Protocol):
-    """Anything that maps tasks over workers."""
-
-    def map(
-        self, make: Callable[[], Work], tasks: Sequence[Any], *, limit_s: float
-    ) -> Iterator[tuple[int, Any]]:
-        """Yield (task number, chunk) in task order; a failed task ends with a `Failed`."""
-        ...
-
-    def close(self) -> None:
-        """Give back what was started."""
-        ...
-
-
-class InlineCompute:
-    """Runs tasks in this process: for tests, and for a few files where starting Ray would take longer."""
-
-    def map(
-        self, make: Callable[[], Work], tasks: Sequence[Any], *, limit_s: float
-    ) -> Iterator[tuple[int, Any]]:
-        """As `Compute.map`; a hang can't be interrupted here."""
-        work = make() if tasks else None
-        for number, task in enumerate(tasks):
-            if work is not None:
-                for chunk in _run(work, task):
-                    yield number, chunk
-
-    def close(self) -> None:
-        """Nothing was started."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _run(work: Work, task: Any) -> Iterator[Any]:
-    try:
-        yield from work(task)
-    except DinolakeError as error:
-        yield Failed(str(error))
+# The first worker is up: one that isn't by then waits for room that somebody else has.
+_GRACE_S = 60.0
+# Nodes that a task may lose under it before it is given up.
+_NODES_LOST = 3
+_CPUS_A_WORKER = 8
 
 
 class _Worker:
@@ -101,7 +51,7 @@ class _Worker:
     def run(self, task: Any) -> Iterator[Any]:
         # The first item says that the task has begun: its time limit counts from here, not from the queue.
         yield None
-        yield from _run(self._work, task)
+        yield from run_task(self._work, task)
 
 
 class RayCompute:
@@ -109,9 +59,8 @@ class RayCompute:
 
     Args:
         address: `host:port` of a running cluster, or None for a local one.
-        workers: Actors; None takes one a GPU, else one for each eight CPUs. On a cluster it is one less than
-            fits at most, because a pool that fills a cluster hangs for ever when a node dies.
-        cpus_each: CPUs an actor may use; None shares them out.
+        workers: Actors at most; None takes one a GPU, else one for each eight CPUs of a node.
+        cpus_each: CPUs an actor may use; None shares them out. An actor lies on one node, whole.
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None, cpus_each: int | None = None):
@@ -153,27 +102,28 @@ class RayCompute:
     def _start(self, ray: Any) -> None:
         # Ray's notes on tokens and sessions are for Ray's operators, not for users of the lake.
         logging.getLogger("ray").setLevel(logging.ERROR)
+        # Of a node that dies it would print a line to standard output, where results go.
+        ray._private.worker._worker_logs_enabled = False
         quiet = {"log_to_driver": False, "configure_logging": False, "ignore_reinit_error": False}
         if self._address:
             ray.init(address=self._address, namespace="dinolake", **quiet)
         else:
-            _sweep_folders()
-            # Short, because Ray puts sockets below it and their paths end at 107 characters.
-            self._folder = tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-")
+            self._folder = ray_folder()
             with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
                 ray.init(address="local", include_dashboard=False, _temp_dir=self._folder, **quiet)
         self._is_open = True
 
-    def _share(self) -> tuple[int, int, int]:
-        import ray
-
-        there = ray.cluster_resources()
-        cpus, gpus = int(there.get("CPU", 1)), int(there.get("GPU", 0))
-        workers = self._workers or gpus or max(1, cpus // 8)
-        each = self._cpus_each or max(1, cpus // workers)
-        if self._address:
-            workers = max(1, min(workers, cpus // each - 1))
-        return workers, each, 1 if gpus else 0
+    def _share(self) -> tuple[int | None, int, int]:
+        """Workers at most, and the CPUs and GPUs of each: the same for all, so that each fits on any node."""
+        nodes = [(cpus, gpus) for cpus, gpus in _nodes().values() if cpus]
+        if any(gpus for _, gpus in nodes):
+            each = self._cpus_each or min(max(1, cpus // gpus) for cpus, gpus in nodes if gpus)
+            return self._workers, each, 1
+        # A node of 20 CPUs has two workers of 10.
+        each = min((cpus // max(1, cpus // _CPUS_A_WORKER) for cpus, _ in nodes), default=1)
+        if self._workers:
+            each = max(1, min(sum(cpus for cpus, _ in nodes) // self._workers, max(nodes, default=(1, 0))[0]))
+        return self._workers, self._cpus_each or each, 0
 
     def close(self) -> None:
         """End the workers, and Ray where it was started here."""
@@ -191,44 +141,88 @@ class RayCompute:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _sweep_folders() -> None:
-    """Remove Ray's folders of processes that were killed: they couldn't."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*-*"):
-        pid = folder.name.removeprefix(_FOLDER).split("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+def _nodes() -> dict[str, tuple[int, int]]:
+    """CPUs and GPUs of every node that is up."""
+    import ray
+
+    with interrupts_held():
+        known = ray.nodes()
+    return {
+        node["NodeID"]: (int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0)))
+        for node in known
+        if node["Alive"]
+    }
 
 
 class _Pool:
-    def __init__(self, make: Callable[[], Work], workers: int, cpus_each: int, gpus_each: int):
+    """As many actors as the nodes have room for: fewer, once a node is lost that nothing replaces."""
+
+    def __init__(self, make: Callable[[], Work], most: int | None, cpus_each: int, gpus_each: int):
         import ray
 
         self.make = make
+        self._most, self._cpus_each, self._gpus_each = most, cpus_each, gpus_each
         self._actor = functools.partial(
             ray.remote(_Worker).options(num_cpus=cpus_each, num_gpus=gpus_each).remote, make
         )
-        self._actors = [self._actor() for _ in range(workers)]
-        try:
-            for number in range(workers):
-                self._await_start(number)
-        except DinolakeError:
-            self.close()
-            raise
+        self._actors: list[Any] = []
+        self._fill()
 
-    def _await_start(self, number: int) -> None:
+    def _room(self) -> int:
+        """Actors that the nodes that are up could hold."""
+        return sum(
+            min(cpus // self._cpus_each, gpus // self._gpus_each if self._gpus_each else cpus)
+            for cpus, gpus in _nodes().values()
+        )
+
+    def _fill(self) -> None:
+        for _ in range(_NODES_LOST):
+            self.close()
+            self._stood_on = set(_nodes())
+            wanted = max(1, self._room())
+            self._actors = [self._actor() for _ in range(min(self._most or wanted, wanted))]
+            try:
+                self._keep_started()
+                return
+            except _NodeLostError:
+                continue
+            except BaseException:
+                self.close()
+                raise
+        raise DinolakeError("the Ray cluster lost one node after another; `ray status` tells of the others.")
+
+    def _keep_started(self) -> None:
+        """Wait for the first actor; the others are let go where somebody else has their room."""
+        started: list[Any] = []
+        for actor in self._actors:
+            if self._has_started(actor, _GRACE_S if started else _START_LIMIT_S):
+                started.append(actor)
+            else:
+                self._end(actor)
+        if not started:
+            raise DinolakeError(
+                f"no Ray worker started within {_START_LIMIT_S:.0f} s: is the cluster full, or has it no "
+                f"node with {self._cpus_each} CPUs? `ray status` tells."
+            )
+        self._actors = started
+
+    def _has_started(self, actor: Any, limit_s: float) -> bool:
         import ray
         from ray.exceptions import ActorDiedError
 
-        answer = self._actors[number].ready.remote()
-        if not _is_ready(answer, _START_LIMIT_S):
-            raise DinolakeError(
-                f"no Ray worker started within {_START_LIMIT_S:.0f} s: is the cluster full? "
-                "`ray status` tells."
-            )
+        answer, ends_at = actor.ready.remote(), time.monotonic() + limit_s
+        while not _is_ready(answer, 2 * _HEED_S):
+            if max(1, self._room()) < len(self._actors):
+                raise _NodeLostError
+            if time.monotonic() > ends_at:
+                return False
         try:
             ray.get(answer)
         except ActorDiedError as error:
+            if self._stood_on - set(_nodes()):
+                raise _NodeLostError from error
             raise DinolakeError(f"a Ray worker can't load its model: {_innermost(error)}") from error
+        return True
 
     def map(self, tasks: Sequence[Any], limit_s: float) -> Iterator[tuple[int, Any]]:
         """Keep two tasks queued for each actor, and hand their chunks out in task order."""
@@ -248,41 +242,57 @@ class _Pool:
                 break
         while queued:
             number, at, stream = queued.popleft()
-            given = 0
-            for attempt in range(_TRIES):
+            given = workers_lost = nodes_lost = 0
+            while True:
                 try:
                     for chunk in _chunks(stream, limit_s, skip=given):
                         yield number, chunk
                         given += 1
                     break
                 except _WorkerLostError as lost:
-                    self._replace(at)
-                    is_over = lost.is_hang or attempt + 1 == _TRIES
+                    was_node = self._renew(at)
+                    nodes_lost += was_node
+                    workers_lost += not was_node
+                    is_hang = lost.is_hang and not was_node
+                    is_over = is_hang or workers_lost == _TRIES or nodes_lost == _NODES_LOST
                     # In this order: a worker does tasks as they came, and waits while none reads its chunks.
-                    if not is_over:
-                        stream = submit(number)[2]
+                    again = None if is_over else submit(number)
                     # What was queued behind it on the same worker is lost as well.
-                    queued = deque(submit(n) if a == at else (n, a, s) for n, a, s in queued)
-                    if is_over:
+                    queued = deque(submit(n) if was_node or a == at else (n, a, s) for n, a, s in queued)
+                    if again is None:
                         yield number, Failed(str(lost))
                         break
+                    _, at, stream = again
             ahead = next(following, None)
             if ahead is not None:
                 queued.append(submit(ahead))
 
-    def _replace(self, at: int) -> None:
+    def _renew(self, at: int) -> bool:
+        """A new actor for a lost one; whether its node was lost with it, and all of them are new."""
+        if not self._stood_on - set(_nodes()):
+            self._end(self._actors[at])
+            self._actors[at] = self._actor()
+            with contextlib.suppress(_NodeLostError):
+                if self._has_started(self._actors[at], _START_LIMIT_S):
+                    return False
+        # On those that are left nothing is worth keeping: one that waits for its chunks to be read would
+        # keep what is moved to it waiting, and be read only after that.
+        self._fill()
+        return True
+
+    def _end(self, actor: Any) -> None:
         import ray
 
-        ray.kill(self._actors[at], no_restart=True)
-        self._actors[at] = self._actor()
-        self._await_start(at)
+        ray.kill(actor, no_restart=True)
 
     def close(self) -> None:
         """End the actors."""
-        import ray
+        while self._actors:
+            self._end(self._actors.pop())
 
-        for actor in self._actors:
-            ray.kill(actor, no_restart=True)
+
+class _NodeLostError(Exception):
+    pass
 
 
 class _WorkerLostError(Exception):
@@ -294,7 +304,7 @@ class _WorkerLostError(Exception):
 def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
     """A task's chunks; the first `skip` were handed out by an earlier try and are the same again."""
     import ray
-    from ray.exceptions import RayActorError, RayTaskError
+    from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
     has_begun, seen = False, 0
     while True:
@@ -309,7 +319,7 @@ def _chunks(stream: Any, limit_s: float, *, skip: int) -> Iterator[Any]:
             return
         except RayTaskError as error:
             raise error.as_instanceof_cause() from error
-        except RayActorError as error:
+        except (RayActorError, ObjectLostError) as error:
             raise _WorkerLostError(
                 "the worker died while decoding it, twice (out of memory, or a crash in the decoder)",
                 is_hang=False,

@@ -1,4 +1,4 @@
-"""Real servers for tests: Postgres, an S3 store (moto's), Ray nodes. Each skips where its program is absent."""
+"""Real servers for tests: Postgres, S3 (moto's), Ray nodes. Each skips where its program is absent."""
 
 import contextlib
 import getpass
@@ -6,8 +6,10 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -113,3 +115,61 @@ def postgres() -> Iterator[Postgres]:
             server.stop()
     finally:
         shutil.rmtree(home)
+
+
+@dataclass
+class RayNode:
+    """One node of a local cluster: its raylet, its workers and, on the head, what the cluster knows."""
+
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """All its processes at once, as when a machine goes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@dataclass
+class RayCluster:
+    """A cluster of nodes on this machine; the first is its head."""
+
+    address: str
+    nodes: list[RayNode]
+
+
+@contextlib.contextmanager
+def ray_cluster(*cpus: int) -> Iterator[RayCluster]:
+    """A cluster with a node for each number of CPUs. RAY_AUTH_MODE=disabled has to be set by the test."""
+    program = Path(sys.executable).with_name("ray")
+    if not program.exists():
+        pytest.skip("no Ray beside this Python")
+    port = free_port()
+    started = RayCluster(f"127.0.0.1:{port}", [])
+    head = ["--head", f"--port={port}", "--include-dashboard=false"]
+    try:
+        for number, count in enumerate(cpus):
+            role = [f"--address={started.address}"] if number else head
+            sizes = [f"--num-cpus={count}", "--object-store-memory=100000000"]
+            # A session of its own, so that all that belongs to the node can be killed by one number.
+            process = subprocess.Popen(
+                [program, "start", *role, *sizes, "--block"], start_new_session=True, **_QUIET
+            )
+            started.nodes.append(RayNode(process))
+            wait_until(lambda number=number: _nodes_up(started.address) > number, "a Ray node", 120)
+        yield started
+    finally:
+        for node in reversed(started.nodes):
+            node.kill()
+
+
+def _nodes_up(address: str) -> int:
+    from ray._raylet import GcsClient
+
+    if not answers(int(address.rpartition(":")[2])):
+        return 0
+    try:
+        known = GcsClient(address=address).get_all_node_info().values()
+    except Exception:  # noqa: BLE001 - it answers a moment before it can be asked
+        return 0
+    return sum(node.state == 0 for node in known)

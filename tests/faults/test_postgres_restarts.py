@@ -1,4 +1,4 @@
-"""Dagster's Postgres, restarted and gone while a run needs it: no run hangs, and the lake comes out the same."""
+"""Dagster's Postgres crashes or goes while a run needs it: nothing hangs, the lake comes out the same."""
 
 import os
 import shutil
