@@ -28,6 +28,10 @@ class DamagedShardError(LakeError):
     """A file of the lake doesn't hold what was written; it was put aside, and a run makes it again."""
 
 
+class StoreError(LakeError):
+    """The object store that a lake is in refuses, or doesn't answer."""
+
+
 class UnreadableMediaError(DinolakeError):
     """A source file can't be decoded; the message is the reason that its row will carry."""
 

@@ -7,12 +7,13 @@ import hashlib
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,11 @@ from filelock import FileLock
 from lib.errors import DamagedShardError, LakeError, QueryError
 from lib.ledger import Ledger, LedgerItem
 from lib.processes import is_alive
+from lib.remembered import remembered
 from lib.shard_files import ROW_GROUP, Facts, Mark, ShardWriter, file_fault, read_footer
+
+if TYPE_CHECKING:
+    from lib.working_copy import WorkingCopy
 
 __all__ = [
     "ROW_GROUP",
@@ -58,16 +63,23 @@ def fingerprint(*parts: Any) -> str:
 
 
 class Lake:
-    """Reads and commits shards under one root folder."""
+    """Reads and commits shards under one root folder, which may be this machine's copy of a lake on S3.
+
+    Args:
+        root: A folder, or `s3://bucket/prefix`.
+    """
 
     def __init__(self, root: str | Path):
+        # Of a lake in a folder nothing of this is so much as imported.
+        self._copy: WorkingCopy | None = None
+        self.root, fetched = Path(root).absolute(), list[str]()
         if "://" in str(root):
-            raise LakeError(
-                f"the lake {root!r} is an address; this version keeps lakes in folders only. "
-                "Point DINOLAKE_LAKE at a folder."
-            )
-        self.root = Path(root).absolute()
+            from lib.working_copy import working_copy
+
+            self._copy = working_copy(str(root))
+            self.root, fetched = self._copy.folder, self._copy.pull()
         self.ledger = Ledger(self.root / "ledger.sqlite", self._remembered)
+        self._take_over(fetched)
 
     # -- places ------------------------------------------------------------------------------------------
 
@@ -127,22 +139,21 @@ class Lake:
                     found[shard] = self.footer(Place(archive, stage, shard, contract))
         return found
 
-    def _remembered(self) -> Iterator[tuple[str, LedgerItem]]:
-        """Every archive's items, read back from the committed `items` files for a ledger that was lost."""
-        for folder in sorted(self.root.glob("[a-z]*/items")):
-            archive, seq = folder.parent.name, 0
-            for file in sorted(folder.glob("*.parquet")):
-                for row in self.read(Place(archive, "items", file.stem)).to_pylist():
-                    # A scene was looked into when it was registered: its verdict is the ledger's own.
-                    is_told = not row["content_hash"] or ("facts" in row and row["verdict"] != "ok")
-                    yield archive, LedgerItem(
-                        path=row["path"], item=row["item"], shard=file.stem, seq=seq, bytes=row["bytes"],
-                        mtime_ns=-1, content_hash=row["content_hash"],
-                        reason=row["verdict"] if is_told else "",
-                        removed=row["removed"], label=row.get("label"), split=row.get("split"),
-                        segments=json.dumps(row.get("segments") or []), facts=row.get("facts") or "",
-                    )  # fmt: skip
-                    seq += 1
+    def _take_over(self, keys: Sequence[str]) -> None:
+        """Note what another machine committed or removed, in place of what the ledger knew."""
+        found = (key.removesuffix(".parquet").split("/") for key in keys if key.endswith(".parquet"))
+        shards = [parts for parts in found if len(parts) in (3, 4)]
+        for archive, stage, *contract, shard in shards:
+            self.ledger.drop_stage(archive, stage, "".join(contract), shard)
+        for archive in {archive for archive, stage, *_ in shards if stage == "items"}:
+            self.ledger.write_items(archive, (item for _, item in self._remembered(archive)))
+
+    def _remembered(self, archive: str = "[a-z]*") -> Iterator[tuple[str, LedgerItem]]:
+        for folder in sorted(self.root.glob(f"{archive}/items")):
+            name = folder.parent.name
+            shards = sorted(file.stem for file in folder.glob("*.parquet"))
+            rows = ((shard, self.read(Place(name, "items", shard)).to_pylist()) for shard in shards)
+            yield from ((name, item) for item in remembered(rows))
 
     def _note(self, place: Place, mark: str, facts: Facts) -> None:
         self.ledger.write_stage(
@@ -163,7 +174,14 @@ class Lake:
         folder.mkdir(parents=True, exist_ok=True)
         name = ".".join(filter(None, (place.archive, place.stage, place.contract, place.shard)))
         with FileLock(folder / f"{name}.lock"):
-            yield
+            if self._copy is None:
+                yield
+                return
+            self._copy.begin(place.archive, place.stage)
+            try:
+                yield
+            finally:
+                self._copy.end(place.archive, place.stage)
 
     @contextmanager
     def writing(
@@ -178,7 +196,10 @@ class Lake:
             yield writer
             writer.close(mark)
             _sync(partial)
-            partial.replace(final)
+            if self._copy:
+                self._copy.commit(partial, final)
+            else:
+                partial.replace(final)
             _sync(final.parent)
         finally:
             writer.abandon()
@@ -188,7 +209,7 @@ class Lake:
     def drop_shard(self, archive: str, shard: str) -> None:
         """Remove a shard's files in every stage: its items went to another one."""
         for file in (self.root / archive).glob(f"**/{shard}.parquet"):
-            file.unlink(missing_ok=True)
+            self._copy.remove(file) if self._copy else file.unlink(missing_ok=True)
         self.ledger.drop_shards(archive, [shard])
 
     def temporary(self, suffix: str) -> Path:
@@ -273,6 +294,8 @@ class Lake:
         with suppress(OSError):  # another reader was quicker
             aside.parent.mkdir(parents=True, exist_ok=True)
             path.replace(aside)
+        if self._copy:
+            self._copy.remove(path)
         self.ledger.drop_stage(place.archive, place.stage, place.contract, place.shard)
         return DamagedShardError(f"{told} It was put aside; `dinolake run {place.archive}` makes it again.")
 
@@ -308,7 +331,10 @@ def write_whole(path: Path, data: bytes | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(data.encode() if isinstance(data, str) else data)
-    partial.replace(path)
+    # Loaded only where a lake on S3 was opened.
+    stores = sys.modules.get("lib.working_copy")
+    copy = stores.copy_of(path) if stores else None
+    copy.commit(partial, path) if copy else partial.replace(path)
 
 
 def _size(path: Path) -> int | None:

@@ -99,9 +99,9 @@ def test_vectors_come_back_as_they_were_written():
     assert np.array_equal(vectors_of(table.slice(2, 2), "vector"), vectors[2:4])
 
 
-def test_an_address_is_refused_as_a_lake_with_what_to_do():
+def test_an_address_that_isnt_of_s3_is_refused_as_a_lake_with_what_to_do():
     with pytest.raises(LakeError, match="DINOLAKE_LAKE"):
-        Lake("s3://bucket/lake")
+        Lake("gs://bucket/lake")
 
 
 def test_two_processes_write_the_ledger_at_once_without_losing_a_note(lake):
