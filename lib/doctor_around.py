@@ -25,6 +25,7 @@ from lib.stages.making import Work
 _LEAST_FREE = 1 << 30
 _CLOCK_SLACK_S = 300.0
 _CONNECT_S = 3.0
+_ALERTS = ("DINOLAKE_ALERT_WEBHOOK", "DINOLAKE_ALERT_MAIL_TO")
 _S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 
@@ -137,6 +138,12 @@ def _check_credentials(exam: Examination, archives: Sequence[Archive]) -> None:
                       "set them, or run where the machine's own role gives access")  # fmt: skip
         else:
             exam.find("info", "credentials for S3 are set.")
+    if not any(os.environ.get(name) for name in _ALERTS):
+        exam.find(
+            "info",
+            "nobody is told when a run fails: no webhook and no mail is set.",
+            f"set {_ALERTS[0]} or {_ALERTS[1]} for `dinolake ui`",
+        )
 
 
 def _check_disk(exam: Examination, lake: Lake | None, archives: Sequence[Archive]) -> None:

@@ -119,10 +119,10 @@ def test_a_sound_lake_has_no_error_and_nothing_of_it_is_touched(patient):
 @pytest.mark.parametrize(
     ("stage", "damage"),
     [
-        ("items", "cut short"),
         ("clips", "flipped byte"),
-        ("clip_index", "emptied"),
-        ("centring", "garbage"),
+        ("items", "cut short"),
+        pytest.param("clip_index", "emptied", marks=pytest.mark.slow),
+        pytest.param("centring", "cut short", marks=pytest.mark.slow),
         *(
             pytest.param(stage, damage, marks=pytest.mark.slow)
             for stage in ("frames", "frame_embeddings", "items", "clip_index", "centring")
@@ -175,6 +175,7 @@ def test_a_usable_item_without_a_row_or_a_reason_is_counted(patient):
     assert not patient.errors()
 
 
+@pytest.mark.slow
 def test_vectors_that_are_not_finite_are_found(patient):
     def spoil(table):
         at = table.column_names.index("cls")
@@ -216,6 +217,7 @@ def test_rows_that_the_index_lacks_are_found(patient):
     assert any("1 clips aren't in the index" in error for error in patient.errors())
 
 
+@pytest.mark.slow
 def test_a_file_that_is_gone_counts_as_missing_after_a_repair(patient):
     patient.file("clips").unlink()
     assert any("its file is gone" in error for error in patient.errors())
@@ -283,6 +285,7 @@ def test_files_of_no_shard_dead_processes_and_unknown_archives_are_named(patient
     assert not left.exists() and patient.file("clips").with_name("s00099.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_report_that_is_no_json_is_found_and_will_be_made_again(patient):
     folder = patient.root / "talks" / "search_report"
     folder.mkdir()
@@ -310,6 +313,7 @@ def test_whatever_file_of_a_lake_is_replaced_by_garbage_the_examination_goes_on_
     assert len(files) > 8 and not patient.errors()
 
 
+@pytest.mark.slow
 def test_a_lake_that_may_only_be_read_is_examined_and_left_alone(patient):
     flip(patient.file("clips"))
     patient.lake.ledger.vacuum()
@@ -334,6 +338,7 @@ def test_a_lake_that_may_only_be_read_is_examined_and_left_alone(patient):
     assert patient.file("clips").exists() and not (patient.root / "_broken").exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_is_not_taken_for_damaged(patient):
     path = patient.file("clips")
     path.unlink()
@@ -343,11 +348,13 @@ def test_a_file_that_cannot_be_read_is_not_taken_for_damaged(patient):
     assert path.is_dir() and not (patient.root / "_broken").exists()
 
 
+@pytest.mark.slow
 def test_times_ahead_of_the_clock_are_named(patient):
     os.utime(patient.file("clips"), (time.time() + 7200,) * 2)
     assert any("ahead of this machine's clock" in note for note in patient.notes())
 
 
+@pytest.mark.slow
 def test_a_source_that_is_gone_is_an_error_with_its_folder(patient):
     root = Path(patient.archive.root)
     catalog = patient.folder / "catalog.toml"
