@@ -159,19 +159,24 @@ def _failed_checks(checks: Sequence[dg.AssetCheckKey]) -> dg.SensorDefinition:
         minimum_interval_seconds=60,
         description=f"A check that no longer passes, or does again, by {WEBHOOK} or mail.",
     )
-    def tell_of_failed_checks(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def tell_of_failed_checks(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         if not is_anyone_told():
             return dg.SkipReason(f"nobody is told: neither {WEBHOOK} nor {MAIL_TO} and {SMTP} are set")
         failing = set(json.loads(context.cursor or "[]"))
         now = dict(_outcomes(context.instance, checks))
+        told = f"{sum(not evaluation.passed for evaluation in now.values())} of {len(now)} checks don't pass"
         for name, evaluation in sorted(now.items()):
-            is_told = name in failing
-            if evaluation.passed == is_told:
+            if evaluation.passed != (name in failing):
+                continue
+            try:
                 tell(_alert_of(name, evaluation))
-                failing ^= {name}
-                context.update_cursor(json.dumps(sorted(failing)))
-        told = f"{len(failing)} of {len(now)} checks don't pass"
-        return dg.SensorResult(cursor=json.dumps(sorted(failing)), skip_reason=told)
+            except AlertError as error:
+                # A tick that fails loses its cursor: what was told before would be told again.
+                told = f"{error} The next tick tries again."
+                break
+            failing ^= {name}
+        context.update_cursor(json.dumps(sorted(failing)))
+        return dg.SkipReason(told)
 
     return tell_of_failed_checks
 
