@@ -129,7 +129,7 @@ def _check_credentials(exam: Examination, archives: Sequence[Archive]) -> None:
     wants = [a.name for a in archives if a.embedding.backbone.startswith(("timm:", "hf:"))]
     why = f"only for fetching the weights of {', '.join(wants)} again" if wants else "by no archive"
     exam.find("info", f"a Hugging Face token is {state}; needed {why}.")
-    places = [str(exam.root), *(a.root or "" for a in archives), os.environ.get("DINOLAKE_LAKE", "")]
+    places = [exam.address, *(a.root or "" for a in archives)]
     if any(place.startswith(("s3:", "gs:")) for place in places):
         missing = [name for name in _S3_KEYS if not os.environ.get(name)]
         has_file = (Path.home() / ".aws").is_dir()

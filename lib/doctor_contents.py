@@ -168,9 +168,10 @@ def check_reports(exam: Examination, lake: Lake, archive: Archive) -> None:
         repaired = ""
         if exam.is_repairing and not lake.ledger.is_read_only:
             # Without its note, the next run takes the report for one that was never made.
-            for each in (told, folder / "made.json"):
-                if each.exists():
-                    aside(lake.root, each)
+            with lake.lock(Place(archive.name, stage.name)):
+                for each in (told, folder / "made.json"):
+                    if each.exists():
+                        aside(lake.root, each)
             repaired = f"put aside in {lake.root / BROKEN}; the next run makes it again"
         exam.find("error", f"{fault}.", f"dinolake doctor {archive.name} --repair && "
                   f"dinolake run {archive.name}", repaired)  # fmt: skip

@@ -23,6 +23,8 @@ _REBUILD = "dinolake doctor --repair"
 
 def open_lake(exam: Examination) -> Lake | None:
     """The lake, where its ledger is whole; None, with a finding, where it can't be opened."""
+    if exam.address and not exam.root.is_dir():
+        return None  # told with the store
     if not exam.root.is_dir():
         if exam.root.exists():
             exam.find("error", f"the lake {exam.root} is no folder.", "Point DINOLAKE_LAKE at a folder.")
@@ -45,11 +47,14 @@ def open_lake(exam: Examination) -> Lake | None:
             exam.find("error", what, "", "put aside, and made again from the lake's own files")
     is_lost = not path.exists() and any(exam.root.glob("[a-z]*/items/*.parquet"))
     if is_lost and not fault:
-        exam.find("warning", f"the ledger {path} is gone: it is made again from the lake's own files.")
+        exam.find(
+            "info" if exam.address else "warning",
+            f"the ledger {path} is gone: it is made again from the lake's own files.",
+        )
     if is_lost and exam.is_repairing:
         _put_aside_items(exam)
     try:
-        lake = Lake(exam.root)
+        lake = Lake(exam.address or exam.root)
         for archive, digest in digests or ():
             lake.ledger.forget(archive, [digest])
     except DinolakeError as error:
@@ -116,6 +121,7 @@ def _put_aside_items(exam: Examination) -> None:
 def check_noted(exam: Examination, lake: Lake, archive: Archive) -> None:
     """The ledger's notes of committed shards, held against the files' own footers."""
     standing: dict[tuple[str, str], set[str]] = {}
+    differing: list[Path] = []
     for path, place in shard_files(lake.root, archive.name):
         standing.setdefault((place.stage, place.contract), set()).add(place.shard)
         footer = lake.footer(place)
@@ -134,15 +140,21 @@ def check_noted(exam: Examination, lake: Lake, archive: Archive) -> None:
                 put_aside(exam, lake, path, place),
             )  # fmt: skip
             continue
-        knows = "doesn't know" if not mark else "has another fingerprint, or size, of"
-        repaired = ""
+        differing.append(path)
         if exam.is_repairing and not lake.ledger.is_read_only:
             lake.ledger.write_stage(
                 archive.name, place.stage, place.contract, place.shard, fingerprint=footer[0], facts=told
             )
-            repaired = "noted as the file itself says"
-        # The footer is the truth: a process died between the move and the note, or a file was copied in.
-        exam.find("info", f"the ledger {knows} {path}.", f"dinolake run {archive.name}", repaired)
+    if differing:
+        # The footer is the truth: a process died between the move and the note, or files were copied in.
+        more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+        is_noted = exam.is_repairing and not lake.ledger.is_read_only
+        exam.find(
+            "info",
+            f"{archive.name}: the ledger has no note, or another, of {differing[0]}{more}.",
+            f"dinolake run {archive.name}",
+            "noted as the files themselves say" if is_noted else "",
+        )
     for stage in line_of(archive).stages:
         for contract in lake.contracts(archive.name, stage.name) if stage.has_contract else [""]:
             for shard in lake.ledger.stage(archive.name, stage.name, contract):

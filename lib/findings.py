@@ -39,7 +39,8 @@ class Examination:
 
     Attributes:
         catalog_path: The catalog's file.
-        root: The lake's folder.
+        root: The lake's folder; of a lake on S3, this machine's copy of it.
+        address: Of a lake on S3; "" for one in a folder.
         name: The one archive to look at; None for all.
         is_quick: Read footers only; else every page of every file, against its checksum.
         is_repairing: Put aside what is broken, note what is so, sweep.
@@ -49,6 +50,7 @@ class Examination:
     catalog_path: Path
     root: Path
     name: str | None = None
+    address: str = ""
     is_quick: bool = False
     is_repairing: bool = False
     say: Callable[[str], None] = lambda line: None

@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 
 from lib.doctor import examine
-from lib.errors import LakeError
 from lib.findings import Examination
 from lib.processes import is_alive
 from lib.room import size_text
@@ -28,15 +27,20 @@ def examine_all(
 
     Raises:
         UsageError: The catalog has no such archive.
-        LakeError: The lake is an address.
     """
     settings = read_settings()
-    if "://" in settings.lake:
-        raise LakeError(f"the lake {settings.lake} is an address: the doctor examines lakes in folders.")
     exam = Examination(
         settings.catalog, Path(settings.lake).absolute(), name, is_quick=is_quick, is_repairing=is_repairing,
         say=say,
     )  # fmt: skip
+    if "://" in settings.lake:
+        exam.address, exam.root = settings.lake, settings.dagster_home / "lakes" / "none"
+        with exam.guarded(f"the lake's store {settings.lake}", "see to its address and its credentials"):
+            from lib.working_copy import working_copy
+
+            copy = working_copy(settings.lake)
+            copy.pull()
+            exam.root = copy.folder
     examine(exam)
     say("Dagster")
     with exam.guarded(f"Dagster's storage ({settings.dagster_home})", "see dagster.yaml there"):
