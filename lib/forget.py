@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -18,6 +19,8 @@ from lib.ledger import LedgerItem
 # Beside an archive's stages: since when items are gone; digests of those that mustn't come back, which stand
 # in the ledger too and outlive it here.
 _REMOVED, _FORGOTTEN = "removed.json", "forgotten.json"
+# Shards that a purge goes through, while it is under way.
+PURGE_NOTE = "purge.json"
 _NEAR = 3
 
 
@@ -66,6 +69,16 @@ def forgotten_of(lake: Lake, name: str) -> frozenset[str]:
 def is_forgotten(path: str, digests: Collection[str]) -> bool:
     """Whether a source of that path was forgotten."""
     return bool(digests) and _digest("path", path) in digests
+
+
+def drop_sources(lake: Lake, root: Path, digests: Collection[str]) -> None:
+    """Delete forgotten files that were fetched into the lake again: a catalogue knows nothing of that."""
+    if not digests or not root.is_relative_to(lake.root):
+        return
+    for path in [each for each in root.rglob("*") if each.is_file()]:
+        if is_forgotten(path.relative_to(root).as_posix(), digests):
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)
 
 
 def keep_out(
@@ -121,6 +134,11 @@ def due(lake: Lake, name: str, *, older_than_s: float, is_look: bool = False) ->
         return (now - datetime.fromisoformat(since)).total_seconds() >= older_than_s
 
     return [item for item in removed if is_due(item)]
+
+
+def purged_shards(lake: Lake, name: str) -> list[str]:
+    """Shards whose files have to be gone through; [] where no purge is under way."""
+    return list(_read(lake, name, PURGE_NOTE))
 
 
 def drop_dates(lake: Lake, name: str) -> None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from lib.catalog import Archive
 from lib.errors import DinolakeError
-from lib.forget import register_lock
+from lib.forget import PURGE_NOTE, purged_shards, register_lock
 from lib.lake import WHOLE, Facts, Lake, Mark, Place, fingerprint, write_whole
 from lib.ledger import LedgerItem
 from lib.serving import INDEX_STAGES, contracts_by_stage, served
@@ -26,12 +26,11 @@ from lib.stages.making import Work
 from lib.stages.sources import root_of
 from lib.stages.stage import Stage
 
-_NOTE = "purge.json"
 # Columns that name an item; a tile keeps its fit when the scene that it was fitted on goes, not the name.
 _ITEM_COLUMNS = ("item", "before_item")
 _FITTED_ON = "fitted_on"
 # Notes that stages can't go on without: how frames were sampled, which index, which heads.
-_KEPT_NOTES = (
+_KEPTPURGE_NOTES = (
     "sampling", "index", "settings", "kind", "recall", "dim", "aligner", "chosen", "tiles", "tried", "files",
     "facts", "pairs", "runtime", "duration_s",
 )  # fmt: skip
@@ -44,8 +43,8 @@ def begin(lake: Lake, archive: Archive, items: Iterable[LedgerItem]) -> None:
         return
     root = root_of(archive, lake)
     with register_lock(lake, archive.name):
-        shards = sorted({item.shard for item in every} | set(noted(lake, archive.name)))
-        write_whole(lake.root / archive.name / _NOTE, json.dumps(shards))
+        shards = sorted({item.shard for item in every} | set(purged_shards(lake, archive.name)))
+        write_whole(lake.root / archive.name / PURGE_NOTE, json.dumps(shards))
         lake.ledger.drop_items(archive.name, [item.item for item in every])
         for shard in (*shards, WHOLE):
             # Why a shard failed may name a file.
@@ -56,21 +55,13 @@ def begin(lake: Lake, archive: Archive, items: Iterable[LedgerItem]) -> None:
                 (root / item.path).with_suffix(".json").unlink(missing_ok=True)
 
 
-def noted(lake: Lake, name: str) -> list[str]:
-    """Shards whose files have to be gone through; [] where no purge is under way."""
-    try:
-        return list(json.loads((lake.root / name / _NOTE).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError):
-        return []
-
-
 def finish(lake: Lake, archive: Archive) -> int:
     """Go through the files of an archive and take out what the ledger doesn't know; files changed or removed.
 
     Raises:
         LakeError: A file can't be read or written; the next call goes on from there.
     """
-    shards, name = set(noted(lake, archive.name)), archive.name
+    shards, name = set(purged_shards(lake, archive.name)), archive.name
     if not shards:
         return 0
     standing = {item.item: item.path for item in lake.ledger.items(name)}
@@ -94,7 +85,7 @@ def finish(lake: Lake, archive: Archive) -> int:
             changed += _strike_stage(lake, Place(name, stage.name, WHOLE, contract), stage, shards, standing)
     _drop_leftovers(lake, archive)
     lake.ledger.vacuum()
-    (lake.root / name / _NOTE).unlink(missing_ok=True)
+    (lake.root / name / PURGE_NOTE).unlink(missing_ok=True)
     return changed
 
 
@@ -233,7 +224,7 @@ def _named_in(told: Any) -> Iterator[str]:
 
 
 def _notes(facts: Facts, standing: dict[str, str]) -> dict[str, Any]:
-    kept = {name: value for name, value in facts.notes.items() if name in _KEPT_NOTES}
+    kept = {name: value for name, value in facts.notes.items() if name in _KEPTPURGE_NOTES}
     if isinstance(facts.notes.get("failed"), dict):
         kept["failed"] = {item: why for item, why in facts.notes["failed"].items() if item in standing}
     return kept

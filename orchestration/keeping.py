@@ -101,7 +101,7 @@ def _purge(
     items = forget.due(lake, archive.name, older_than_s=older_than_s, is_look=dry_run)
     if items:
         done.purged[archive.name] = len(items)
-    if dry_run or not (items or purge.noted(lake, archive.name)):
+    if dry_run or not (items or forget.purged_shards(lake, archive.name)):
         return
     from orchestration.runs import run_archive
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import ContractMismatchError, IndexMissingError, LakeError, QueryError
+from lib.forget import purged_shards
 from lib.search.index import VectorIndex
 from lib.search.saved import REMEDY
 from lib.stages.centring import centred, frame_features, read_centre
@@ -47,12 +48,22 @@ class Published:
         gone = np.array(self.rows.column("is_gone").to_pylist(), bool)
         self.names = np.array(self.rows.column("item").to_pylist(), object)
         # Removed at the source, or forgotten, means gone from the answers at once, before any index is made
-        # again: what answers is what the ledger says stands.
-        standing = [item.item for item in work.lake.ledger.items(name) if not item.removed]
-        is_standing = pc.is_in(self.rows.column("item"), value_set=pa.array(standing, pa.string()))
-        self.alive: np.ndarray = ~gone & is_standing.to_numpy(zero_copy_only=False)
+        # again.
+        self.alive: np.ndarray = ~gone & self._is_standing(name)
         # Rows marked in the index itself are skipped by it; a filter would make it search wider.
         self.needs_filter = bool((~gone & ~self.alive).any())
+
+    def _is_standing(self, name: str) -> np.ndarray:
+        """Mask of the rows whose items are at their source, as far as the ledger knows."""
+        ledger, column = self._work.lake.ledger, self.rows.column("item")
+        if purged_shards(self._work.lake, name):
+            # The ledger doesn't know of items any more that this index may still hold.
+            known = [item.item for item in ledger.items(name) if not item.removed]
+            found = pc.is_in(column, value_set=pa.array(known, pa.string()))
+        else:
+            gone = sorted(ledger.removed(name))
+            found = pc.invert(pc.is_in(column, value_set=pa.array(gone, pa.string())))
+        return np.asarray(found.to_numpy(zero_copy_only=False))
 
     @staticmethod
     def _open(work: Work, stage: str) -> tuple[pa.Table, VectorIndex] | None:

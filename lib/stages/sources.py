@@ -15,7 +15,7 @@ from typing import Any
 from lib.catalog import Archive
 from lib.datasets import SourceItem, dataset
 from lib.errors import CatalogError
-from lib.forget import forgotten_of, is_forgotten, keep_out, register_lock
+from lib.forget import drop_sources, forgotten_of, is_forgotten, keep_out, register_lock
 from lib.lake import Lake, write_whole
 from lib.ledger import LedgerItem
 from lib.stages.placing import placer_of
@@ -80,6 +80,7 @@ def register(
     with register_lock(lake, archive.name):
         known = {item.path: item for item in lake.ledger.items(archive.name)}
         forgotten = forgotten_of(lake, archive.name)
+        drop_sources(lake, root, forgotten)
         if archive.kind == "pair":
             from lib.stages.pair_sources import register_pairs
 

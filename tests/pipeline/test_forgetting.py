@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-from pathlib import Path
 
 import pytest
 from factories import make_video
@@ -30,9 +29,11 @@ def ran(tmp_path_factory) -> Place:
 
 @pytest.fixture
 def place(ran, tmp_path) -> Place:
-    """A copy of it to forget in; its sources are the same."""
-    shutil.copytree(ran.folder, tmp_path / "copy", symlinks=True)
-    return Place(tmp_path / "copy")
+    """A copy of it to forget in, with sources of its own."""
+    shutil.copytree(ran.folder, tmp_path / "copy")
+    copy = Place(tmp_path / "copy")
+    copy.edit(str(ran.videos), str(copy.videos))
+    return copy
 
 
 def naming(place: Place, word: str = SECRET) -> list[str]:
@@ -77,20 +78,14 @@ def test_forgotten_items_are_out_of_search_at_once_and_out_of_every_file_after_g
     assert not list((place.lake / "talks").rglob("s00002.parquet"))
 
     # The files are still at their source: they stay out, under another name too.
-    shutil.copy(place_source(place), place.videos / "e_renamed.mp4")
+    shutil.copy(place.videos / f"a_{SECRET}.mp4", place.videos / "e_renamed.mp4")
     stages = place.run()
     assert (stages["items"]["made"], stages["frames"]["made"]) == (0, 0)
     assert naming(place) == [] and naming(place, "e_renamed") == []
 
 
-def place_source(place: Place) -> Path:
-    return place.videos / f"a_{SECRET}.mp4"
-
-
 def test_an_item_deleted_at_its_source_is_out_of_every_file_once_the_delay_is_over(place):
-    videos = place.folder / "videos"
-    place.edit(str(catalog_root(place)), str(videos))
-    (videos / f"a_{SECRET}.mp4").unlink(), (videos / f"d_{SECRET}_broken.mp4").unlink()
+    (place.videos / f"a_{SECRET}.mp4").unlink(), (place.videos / f"d_{SECRET}_broken.mp4").unlink()
     place.run()
     assert set(hits(place, "b")) == {"c"}
     assert place.json("gc", "talks")["purged"] == {}
@@ -102,16 +97,10 @@ def test_an_item_deleted_at_its_source_is_out_of_every_file_once_the_delay_is_ov
     assert set(hits(place, "b")) == {"c"}
 
 
-def catalog_root(place: Place) -> str:
-    import tomllib
-
-    return tomllib.loads((place.folder / "catalog.toml").read_text())["archives"]["talks"]["root"]
-
-
 def test_where_the_sources_are_not_there_the_items_are_struck_and_the_rest_still_answers(place):
     done = place.call("forget", "talks", f"a_{SECRET}", f"d_{SECRET}_broken")
     assert done.returncode == 0, done.stderr
-    place.edit(str(catalog_root(place)), str(place.folder / "not_mounted"))
+    place.videos.rename(place.folder / "moved")
     collected = place.json("gc", "talks")
     assert "isn't there" in " ".join(collected["notes"])
     assert naming(place) == []

@@ -103,8 +103,11 @@ def test_a_purge_that_is_killed_half_way_is_finished_by_the_next(disturbed):
     purge.begin(lake, archive, forget.due(lake, "fields", older_than_s=1e9))
     # Killed here: the ledger doesn't know them any more, and nothing else tells which they were.
     assert not forget.due(lake, "fields", older_than_s=1e9) and naming(lake, FORGOTTEN)
+    searcher = PlaceSearcher(Work(lake, archive))
+    assert set(searcher.names) >= set(FORGOTTEN), "the index still holds them"
+    assert not set(searcher.names[searcher.alive]) & set(FORGOTTEN), "and no answer does"
     take_out(Lake(lake.root), archive)
-    assert naming(lake, FORGOTTEN) == [] and not purge.noted(lake, "fields")
+    assert naming(lake, FORGOTTEN) == [] and not forget.purged_shards(lake, "fields")
 
 
 def test_a_forgotten_pair_is_out_of_every_file_and_stays_out_with_its_table_unchanged(tmp_path):
