@@ -173,3 +173,43 @@ def _nodes_up(address: str) -> int:
     except Exception:  # noqa: BLE001 - it answers a moment before it can be asked
         return 0
     return sum(node.state == 0 for node in known)
+
+
+@dataclass
+class S3:
+    """A store of a test's own, with one empty bucket, `lake`."""
+
+    port: int
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self):
+        """To look at it from outside, past whatever stands in front."""
+        import boto3
+
+        keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+        return boto3.client("s3", endpoint_url=self.endpoint, region_name="us-east-1", **keys)
+
+    def objects(self) -> dict[str, str]:
+        """Every object's version, by key."""
+        told = self.client().get_paginator("list_objects_v2").paginate(Bucket="lake")
+        return {each["Key"]: each["ETag"] for page in told for each in page.get("Contents", [])}
+
+
+@contextlib.contextmanager
+def s3() -> Iterator[S3]:
+    """A running S3 store (moto's), gone with the block."""
+    program = Path(sys.executable).with_name("moto_server")
+    if not program.exists() or importlib.util.find_spec("s3fs") is None:
+        pytest.skip("no moto server or no s3fs beside this Python: pip install 'dinolake[dev,server]'")
+    store = S3(free_port())
+    process = subprocess.Popen([program, "-p", str(store.port)], **_QUIET)
+    try:
+        wait_until(lambda: answers(store.port), "moto's server")
+        store.client().create_bucket(Bucket="lake")
+        yield store
+    finally:
+        process.terminate()
+        process.wait()
