@@ -3,11 +3,12 @@
 They are unpartitioned: partitioned ones show as skipped in range runs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from assets_defs.partitions import shard_of
 from lib.catalog import Archive
 from lib.lake import Lake
 from lib.stages.making import Work
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lib.stages.published_index import Indexed
 
 WARN_REJECTED_PCT = 5.0
+_FaultsOf = Callable[[Work, Collection[str] | None], Sequence[str]]
 
 
 def few_rejects_of(archive: Archive) -> dg.AssetChecksDefinition:
@@ -44,11 +46,16 @@ def few_rejects_of(archive: Archive) -> dg.AssetChecksDefinition:
     return few_rejects
 
 
-def _of_shards(work: Work, stage: str, faults_of: "Callable[[Work], Sequence[str]]") -> dg.AssetCheckResult:
+def _of_shards(
+    context: dg.AssetCheckExecutionContext, work: Work, stage: str, faults_of: "_FaultsOf"
+) -> dg.AssetCheckResult:
     """The outcome of a check that names shards at fault: those are made again by the next run."""
     from lib.stages.faulty import drop_faulty
 
-    faults = faults_of(work)
+    # Of the run's own shards alone: all of them after each batch would take the square of their number.
+    in_run = context.partition_keys if context.has_partition_key_range or context.has_partition_key else None
+    shards = None if in_run is None else {shard_of(work.archive, key) for key in in_run}
+    faults = faults_of(work, shards)
     dropped = drop_faulty(work, stage, faults)
     again = f". The next run makes {len(dropped)} of its shards again" if dropped else ""
     return dg.AssetCheckResult(
@@ -87,11 +94,13 @@ def video_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
     name = archive.name
 
     @dg.asset_check(asset=dg.AssetKey([name, "frame_embeddings"]), name="one_vector_a_frame", blocking=True)
-    def one_vector_a_frame(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    def one_vector_a_frame(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> dg.AssetCheckResult:
         """Every frame has a vector, every vector is finite and has a length."""
         from lib.stages.verify import embedding_faults
 
-        return _of_shards(Work(lake, archive), "frame_embeddings", embedding_faults)
+        return _of_shards(context, Work(lake, archive), "frame_embeddings", embedding_faults)
 
     def clips() -> "Indexed":
         from lib.stages.clip_index import CLIPS
@@ -106,11 +115,13 @@ def scene_checks(archive: Archive) -> Sequence[dg.AssetChecksDefinition]:
     name = archive.name
 
     @dg.asset_check(asset=dg.AssetKey([name, "window_embeddings"]), name="one_vector_a_window", blocking=True)
-    def one_vector_a_window(lake: dg.ResourceParam[Lake]) -> dg.AssetCheckResult:
+    def one_vector_a_window(
+        context: dg.AssetCheckExecutionContext, lake: dg.ResourceParam[Lake]
+    ) -> dg.AssetCheckResult:
         """Every window has a vector, every vector is finite and has a length."""
         from lib.stages.verify import window_faults
 
-        return _of_shards(Work(lake, archive), "window_embeddings", window_faults)
+        return _of_shards(context, Work(lake, archive), "window_embeddings", window_faults)
 
     def windows() -> "Indexed":
         from lib.stages.scene_index import WINDOWS

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lib.errors import LakeError
+from lib.held_connection import HeldConnection
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS items (
@@ -110,6 +111,7 @@ class Ledger:
         standing = path if path.exists() else path.parent
         # SQLite writes beside its file too: without leave for both, everything here is for reading only.
         self._has_failures = False
+        self._held = HeldConnection(path, self._open)
         self.is_read_only = not all(os.access(each, os.W_OK) for each in (standing, path.parent))
         if not self._is_set_up():
             self._set_up(remembered)
@@ -168,24 +170,24 @@ class Ledger:
 
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
-        connection = None
         try:
-            # One short connection a call: nothing is held over a fork or a Ray task. 60 s outlasts a writer.
-            connection = sqlite3.connect(self._address(), timeout=60, isolation_level=None, uri=True)
-            yield connection
+            yield self._held.get() if not self.is_read_only else self._open()
         except sqlite3.OperationalError as error:
+            self._held.drop()
             raise LakeError(
                 f"the lake's ledger {self._path} can't be used ({error}). See to its disk and its "
                 "permissions, and try again."
             ) from error
         except sqlite3.DatabaseError as error:
+            self._held.drop()
             raise LakeError(
                 f"the lake's ledger {self._path} is damaged ({error}). Delete it, with the -wal and -shm "
                 "files beside it; `dinolake run ARCHIVE` rebuilds it from the lake's own files."
             ) from error
-        finally:
-            if connection is not None:
-                connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        # 60 s outlasts a writer.
+        return sqlite3.connect(self._address(), timeout=60, isolation_level=None, uri=True)
 
     def _address(self) -> str:
         address = f"file:{quote(os.fsencode(self._path))}"
