@@ -3,13 +3,12 @@
 Whoever reads may hold what was just superseded, so nothing goes before it was out of use for a while.
 """
 
-import os
 import re
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from lib.catalog import Archive
 from lib.errors import DinolakeError, LakeError
+from lib.folders import entries_of, mtime_of, newest_in, size_of
 from lib.lake import WHOLE, Lake, Place
 from lib.processes import is_alive
 from lib.serving import INDEX_STAGES, Pointer, contracts_by_stage, drop_published, read_pointer
@@ -99,18 +99,31 @@ def remove(lake: Lake, litter: Sequence[Litter]) -> int:
         contracts = {one.contract for one in litter if one.archive == name}
         if (lake.root / name).is_dir():
             drop_published(lake, name, sorted(_indexed_under(lake, name, contracts)))
-    freed = 0
+    freed, touched = 0, set[Place]()
     for one in litter:
         with _as_found(lake, one) as still_is:
             if not still_is:
                 continue
+            touched |= _stages_in(lake, one)
             _strike_off(lake, one)
             if one.path.is_dir() and not one.path.is_symlink():
                 shutil.rmtree(one.path, ignore_errors=True)
             else:
                 one.path.unlink(missing_ok=True)
         freed += 0 if one.path.exists() else one.bytes
+    for place in sorted(touched, key=str):
+        with lake.lock(place):
+            pass  # letting go of it takes what is gone here out of a lake on S3, too
     return freed
+
+
+def _stages_in(lake: Lake, one: Litter) -> set[Place]:
+    """The stages whose files go."""
+    inside = one.path.relative_to(lake.root).parts
+    if not one.archive or inside[0] != one.archive:
+        return set()
+    stages = [inside[1]] if len(inside) > 1 else [path.name for path in entries_of(one.path) if path.is_dir()]
+    return {Place(one.archive, stage, "gc") for stage in stages}
 
 
 @contextmanager
@@ -168,7 +181,7 @@ def _of_archive(
     except DinolakeError as error:
         notes.append(f"{archive.name}: what is of use can't be told, so its contracts stay: {error}")
         kept = None
-    for path in _entries(folder):
+    for path in entries_of(folder):
         if not path.is_dir() or path.name not in _KNOWN_STAGES:
             continue
         stage = stages.get(path.name)
@@ -177,7 +190,7 @@ def _of_archive(
         elif not stage.has_contract:
             yield from _of_stage(lake, archive, stage, path, shards)
         else:
-            for each in _entries(path):
+            for each in entries_of(path):
                 if not each.is_dir():
                     continue
                 if kept is None or each.name in kept[stage.name]:
@@ -216,7 +229,7 @@ def _of_stage(lake: Lake, archive: Archive, stage: Stage, folder: Path, shards: 
     """In the folder of a stage: files of shards that are no more, and what was superseded."""
     if stage.name.endswith("_report"):
         return
-    for path in _entries(folder):
+    for path in entries_of(folder):
         if path.suffix == ".parquet" and path.stem not in (shards if stage.is_sharded else {WHOLE}):
             yield _litter(path, "its shard holds no item any more", archive.name)
     contract = folder.name if stage.has_contract else ""
@@ -225,7 +238,7 @@ def _of_stage(lake: Lake, archive: Archive, stage: Stage, folder: Path, shards: 
         yield from _superseded(lake, place)
     elif stage.name == "land_cover" and (lake.path(place)).is_file():
         tiles = set(lake.read(place, ["tile"]).column("tile").to_pylist())
-        for path in _entries(folder):
+        for path in entries_of(folder):
             # A map has its colours beside it: T31UFU.tif, T31UFU.qml, T31UFU.tif.aux.xml.
             if path.is_file() and path.suffix != ".parquet" and path.name.partition(".")[0] not in tiles:
                 yield _litter(path, "a map of a tile that isn't mapped any more", archive.name)
@@ -243,27 +256,27 @@ def _named(lake: Lake, place: Place) -> set[str]:
 def _superseded(lake: Lake, place: Place) -> Iterator[Litter]:
     """Folders that a stage made and doesn't name any more. Each was of use until the next was published."""
     what, current = _FOLDERS[place.stage], _named(lake, place)
-    every = [path for path in _entries(lake.path(place).parent) if path.is_dir()]
+    every = [path for path in entries_of(lake.path(place).parent) if path.is_dir()]
     paths = [path for path in every if path.name.startswith((f"{what}-", f"{what}_"))]
-    times = {_mtime(path) for path in (*paths, lake.path(place))}
+    times = {mtime_of(path) for path in (*paths, lake.path(place))}
     for path in paths:
         if path.name not in current:
-            since_s = min((at for at in times if at > _mtime(path)), default=_mtime(path))
+            since_s = min((at for at in times if at > mtime_of(path)), default=mtime_of(path))
             why = f"{what} that was superseded, or never published"
-            yield Litter(path, _size(path), why, since_s, place.archive, place=place)
+            yield Litter(path, size_of(path), why, since_s, place.archive, place=place)
 
 
 def _of_lake(lake: Lake) -> Iterator[Litter]:
-    for path in _entries(lake.root / "_tmp"):
+    for path in entries_of(lake.root / "_tmp"):
         if not _is_in_work(path):
             yield _litter(path, "left by a process that was killed")
-    for path in _entries(lake.root / "_broken"):
+    for path in entries_of(lake.root / "_broken"):
         yield _litter(path, "damaged, put aside and made again")
-    for folder in _entries(lake.root / "_sources" / "_downloads"):
-        for path in _entries(folder):
+    for folder in entries_of(lake.root / "_sources" / "_downloads"):
+        for path in entries_of(folder):
             if path.name.endswith((".part", ".part.json")) or path.is_dir():
                 yield _litter(path, "a download that was never finished")
-    for path in _entries(lake.root / "_locks"):
+    for path in entries_of(lake.root / "_locks"):
         yield from _idle_lock(lake, path)
 
 
@@ -286,7 +299,7 @@ def _idle_lock(lake: Lake, path: Path) -> Iterator[Litter]:
 
 
 def _without_entry(lake: Lake, archives: Mapping[str, Archive]) -> set[str]:
-    places = [*_entries(lake.root), *_entries(lake.root / "_sources")]
+    places = [*entries_of(lake.root), *entries_of(lake.root / "_sources")]
     return {
         path.name
         for path in places
@@ -307,36 +320,4 @@ def _whole_archive(lake: Lake, name: str) -> Iterator[Litter]:
 
 
 def _litter(path: Path, why: str, archive: str = "", *, contract: str = "") -> Litter:
-    return Litter(path, _size(path), why, _newest(path), archive, contract)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _below(path: Path) -> Iterator[os.stat_result]:
-    for inside, _, names in os.walk(path):
-        for name in names:
-            with suppress(FileNotFoundError):  # another process may be at work here
-                yield os.lstat(Path(inside, name))
-
-
-def _size(path: Path) -> int:
-    return sum(told.st_size for told in _below(path)) if path.is_dir() else path.lstat().st_size
-
-
-def _newest(path: Path) -> float:
-    """When anything in it was last written."""
-    return (
-        max((told.st_mtime for told in _below(path)), default=_mtime(path)) if path.is_dir() else _mtime(path)
-    )
-
-
-def _mtime(path: Path) -> float:
-    try:
-        return path.lstat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    return Litter(path, size_of(path), why, newest_in(path), archive, contract)

@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from lib.errors import QueryError
-from lib.lake import Lake, write_whole
+from lib.lake import Lake, Place, write_whole
 from lib.ledger import LedgerItem
 
 # Beside an archive's stages: since when items are gone; digests of those that mustn't come back, which stand
@@ -64,6 +64,16 @@ def forget(lake: Lake, name: str, asked: Sequence[str]) -> Forgotten:
 def forgotten_of(lake: Lake, name: str) -> frozenset[str]:
     """Digests of what mustn't come back."""
     return frozenset(lake.ledger.forgotten(name) | set(_read(lake, name, _FORGOTTEN)))
+
+
+def forgotten_since(lake: Lake, place: Place) -> frozenset[str]:
+    """Digests of what was forgotten, if any of it was since a file was made; else none."""
+    try:
+        told = (lake.root / place.archive / _FORGOTTEN).stat().st_mtime_ns
+        is_later = told >= lake.path(place).stat().st_mtime_ns
+    except FileNotFoundError:
+        return frozenset()
+    return forgotten_of(lake, place.archive) if is_later else frozenset()
 
 
 def is_forgotten(path: str, digests: Collection[str]) -> bool:

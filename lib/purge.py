@@ -20,7 +20,7 @@ from lib.errors import DinolakeError
 from lib.forget import PURGE_NOTE, purged_shards, register_lock
 from lib.lake import WHOLE, Facts, Lake, Mark, Place, fingerprint, write_whole
 from lib.ledger import LedgerItem
-from lib.serving import INDEX_STAGES, contracts_by_stage, served
+from lib.serving import INDEX_STAGES, contracts_by_stage, pointer_lock, served
 from lib.stages.line import line_of
 from lib.stages.making import Work
 from lib.stages.sources import root_of
@@ -68,29 +68,36 @@ def finish(lake: Lake, archive: Archive) -> int:
     kept = _kept_contracts(lake, archive)
     changed = 0
     for stage in line_of(archive).stages:
-        folder = lake.folder(name, stage.name)
-        if not standing:
-            # The mean of what is gone is no longer that of anything.
-            changed += _drop_stage(lake, name, stage, folder)
-            continue
-        if stage.name.endswith("_report"):
-            changed += _strike_report(lake, archive, stage)
-            continue
-        for each in sorted(p for p in folder.iterdir() if p.is_dir()) if _has(stage, folder) else []:
-            if each.name not in kept.get(stage.name, {each.name}):
-                # Nothing answers by it, and nothing will make it anew.
-                _drop_contract(lake, name, stage.name, each)
-                changed += 1
-        for contract in sorted(_contracts(stage, folder)):
-            changed += _strike_stage(lake, Place(name, stage.name, WHOLE, contract), stage, shards, standing)
+        # What goes here goes from a lake on S3 when its stage is let go of.
+        with lake.lock(Place(name, stage.name, "gc")):
+            changed += _go_through(lake, archive, stage, kept.get(stage.name), shards, standing)
     _drop_leftovers(lake, archive)
     lake.ledger.vacuum()
-    (lake.root / name / PURGE_NOTE).unlink(missing_ok=True)
+    with pointer_lock(lake, name):
+        (lake.root / name / PURGE_NOTE).unlink(missing_ok=True)
     return changed
 
 
-def _has(stage: Stage, folder: Path) -> bool:
-    return stage.has_contract and folder.is_dir()
+def _go_through(
+    lake: Lake, archive: Archive, stage: Stage, kept: set[str] | None, shards: set[str],
+    standing: dict[str, str],
+) -> int:  # fmt: skip
+    """One stage under all its contracts; files changed or removed."""
+    folder, changed = lake.folder(archive.name, stage.name), 0
+    if not standing:
+        # The mean of what is gone is no longer that of anything.
+        return _drop_stage(lake, archive.name, stage, folder)
+    if stage.name.endswith("_report"):
+        return _strike_report(lake, archive, stage)
+    for contract in sorted(_contracts(stage, folder)):
+        if contract and kept is not None and contract not in kept:
+            # Nothing answers by it, and nothing will make it anew.
+            _drop_contract(lake, archive.name, stage.name, folder / contract)
+            changed += 1
+        else:
+            place = Place(archive.name, stage.name, WHOLE, contract)
+            changed += _strike_stage(lake, place, stage, shards, standing)
+    return changed
 
 
 def _contracts(stage: Stage, folder: Path) -> set[str]:

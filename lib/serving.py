@@ -7,6 +7,7 @@ one is made and has passed its checks; then the switch, and the way back, are on
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lib.catalog import Archive
-from lib.errors import DinolakeError, IndexMissingError, LakeError, UsageError
+from lib.errors import DinolakeError, IndexMissingError, LakeError
 from lib.lake import Lake, Place
 from lib.stages.line import contract_id_of, line_of
 from lib.stages.making import Work
@@ -64,6 +65,11 @@ class Pointer:
     def of(self, contract: str) -> Published | None:
         """What is noted of a contract."""
         return next((one for one in self.published if one.contract == contract), None)
+
+
+def pointer_lock(lake: Lake, name: str) -> AbstractContextManager[None]:
+    """Held while an archive's pointer, or what else lies beside its stages, changes."""
+    return lake.lock(Place(name, "serving"))
 
 
 def read_pointer(lake: Lake, name: str) -> Pointer | None:
@@ -155,7 +161,7 @@ def publish(work: Work) -> bool:
     if work.archive.line not in INDEX_STAGES or work.lake.ledger.is_read_only:
         return False
     contract = work.contracts.id
-    with work.lake.lock(Place(work.archive.name, "serving")):
+    with pointer_lock(work.lake, work.archive.name):
         pointer = _pointer_or_none(work.lake, work.archive.name)
         if pointer is not None and pointer.held == contract != pointer.now:
             return False
@@ -169,86 +175,13 @@ def publish(work: Work) -> bool:
         is_part = not is_now and not work.is_current(INDEX_STAGES[work.archive.line])
         if is_part or fault_of(work):
             return False
-        _point(work, pointer)
+        point_at(work, pointer)
         return not is_now
-
-
-def switch(lake: Lake, archive: Archive, *, to: str | None = None, back: bool = False) -> tuple[str, str]:
-    """Let another contract answer, at once and whole; the ids of the one before and of the one now.
-
-    Args:
-        lake: Where it lies.
-        archive: The catalog entry.
-        to: Id of a contract, as `listed` gives them.
-        back: In place of it: the one before.
-
-    Raises:
-        UsageError: No such contract, or none before.
-        LakeError: Its index isn't whole, or finds too little.
-    """
-    name = archive.name
-    lake.ledger.require_writable()
-    with lake.lock(Place(name, "serving")):
-        pointer = read_pointer(lake, name)
-        now = pointer.now if pointer else ""
-        if back:
-            to = pointer.before if pointer else ""
-            if not to:
-                raise UsageError(
-                    f"nothing answered for {name!r} before {now or 'now'}: `dinolake switch {name}`."
-                )
-        one = pointer.of(to) if pointer and to else None
-        wanted = _wanted(lake, archive)
-        if one is not None:
-            work = under(lake, archive, one)
-        elif wanted is not None and wanted.contracts.id == to:
-            work = wanted
-        else:
-            known = ", ".join(each["contract"] for each in listed(lake, archive)) or "none yet"
-            raise UsageError(
-                f"archive {name!r} has no contract {to!r} that could answer; there are: {known}."
-            )
-        if fault := fault_of(work, verify=True):
-            raise LakeError(
-                f"{to} can't answer for {name!r}: {fault.rstrip('.')}. {now or 'What answers'} stays. "
-                f"With its backbone in the catalog, `dinolake run {name}` makes it whole."
-            )
-        held = wanted.contracts.id if wanted is not None and wanted.contracts.id != to else ""
-        _point(work, pointer, held=held)
-        return now, work.contracts.id
-
-
-def listed(lake: Lake, archive: Archive) -> list[dict[str, Any]]:
-    """The contracts that could answer: id, backbone, since when, what each is, what is wrong with it."""
-    pointer, wanted = read_pointer(lake, archive.name), _wanted(lake, archive)
-    asked = wanted.contracts.id if wanted is not None else ""
-    found = {one.contract: one for one in pointer.published} if pointer else {}
-    rows = []
-    for contract in dict.fromkeys([*found, *([asked] if asked else [])]):
-        one = found.get(contract)
-        try:
-            work = under(lake, archive, one) if one else wanted
-            fault = fault_of(work) if work is not None else ""
-        except DinolakeError as error:
-            fault = str(error)
-        backbone = one.entry["embedding"]["backbone"] if one else archive.embedding.backbone
-        is_now = pointer.now == contract if pointer else not fault
-        states = ("answers" if is_now else "",
-                  "before" if pointer and pointer.before == contract else "",
-                  "the catalog's" if contract == asked else "")  # fmt: skip
-        rows.append(
-            {
-                "contract": contract, "backbone": backbone, "since": one.since if one else "",
-                "is_serving": is_now, "is_wanted": contract == asked,
-                "state": ", ".join(filter(None, states)) or "stands", "fault": fault,
-            }
-        )  # fmt: skip
-    return rows
 
 
 def drop_published(lake: Lake, name: str, contracts: Sequence[str]) -> None:
     """Let a pointer tell nothing more of contracts that are about to be collected; never of what answers."""
-    with lake.lock(Place(name, "serving")):
+    with pointer_lock(lake, name):
         pointer = read_pointer(lake, name)
         if pointer is None:
             return
@@ -295,8 +228,8 @@ def fault_of(work: Work, *, verify: bool = False) -> str:
     return aligner_faults(work)[0]
 
 
-def _point(work: Work, pointer: Pointer | None, *, held: str = "") -> None:
-    """Replace the pointer: the one file that says what answers."""
+def point_at(work: Work, pointer: Pointer | None, *, held: str = "") -> None:
+    """Replace the pointer, the one file that says what answers; the caller holds `pointer_lock`."""
     contract = work.contracts.id
     is_now = pointer is not None and pointer.now == contract
     known = pointer.of(contract) if pointer else None
@@ -337,23 +270,6 @@ def _pointer_or_none(lake: Lake, name: str) -> Pointer | None:
         return read_pointer(lake, name)
     except LakeError:
         return None
-
-
-def _wanted(lake: Lake, archive: Archive) -> Work | None:
-    """The archive under the catalog's contract; None where its backbone can't be had.
-
-    Raises:
-        UsageError: Nothing in such an archive is searched.
-    """
-    if archive.line not in INDEX_STAGES:
-        kind = archive.line.replace("_", " ")
-        raise UsageError(f"archive {archive.name!r} is a {kind} archive: nothing in it is searched.")
-    work = Work(lake, archive)
-    try:
-        _ = work.contracts.id
-    except DinolakeError:
-        return None
-    return work
 
 
 def contracts_by_stage(work: Work) -> dict[str, str]:

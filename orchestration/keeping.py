@@ -9,7 +9,7 @@ from lib.catalog import Archive
 from lib.collect import DAY_S, Litter, find_litter, remove
 from lib.errors import DinolakeError, RunInterruptedError, UsageError
 from lib.lake import Lake
-from lib.serving import listed, switch
+from lib.switching import listed, switch
 from orchestration.access import open_lake, the_catalog
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lib.errors import ContractMismatchError, IndexMissingError, LakeError, QueryError
-from lib.forget import purged_shards
+from lib.forget import forgotten_since, is_forgotten, purged_shards
 from lib.search.index import VectorIndex
 from lib.search.saved import REMEDY
 from lib.stages.centring import centred, frame_features, read_centre
@@ -44,7 +44,7 @@ class Published:
                 f"archive {name!r} has no index yet: nothing in it was embedded. `dinolake run {name}`."
             )
         self.rows, self.index = opened
-        self._work = work
+        self._work, self._stage = work, stage
         gone = np.array(self.rows.column("is_gone").to_pylist(), bool)
         self.names = np.array(self.rows.column("item").to_pylist(), object)
         # Removed at the source, or forgotten, means gone from the answers at once, before any index is made
@@ -63,7 +63,16 @@ class Published:
         else:
             gone = sorted(ledger.removed(name))
             found = pc.invert(pc.is_in(column, value_set=pa.array(gone, pa.string())))
-        return np.asarray(found.to_numpy(zero_copy_only=False))
+        standing = np.asarray(found.to_numpy(zero_copy_only=False))
+        digests = forgotten_since(self._work.lake, self._work.place(self._stage))
+        if digests:
+            # Another machine may have forgotten them, of a lake that both have on S3.
+            told = pc.dictionary_encode(self.rows.column("path").combine_chunks())
+            out = [path is not None and is_forgotten(path, digests) for path in told.dictionary.to_pylist()]
+            if any(out):
+                codes = told.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+                standing = standing & ~np.array([*out, False])[codes]
+        return standing
 
     @staticmethod
     def _open(work: Work, stage: str) -> tuple[pa.Table, VectorIndex] | None:

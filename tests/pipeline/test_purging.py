@@ -98,6 +98,15 @@ def test_scenes_whose_source_is_gone_and_that_nothing_was_made_anew_of_are_struc
     assert not any(facts.made for facts in made["window_embeddings"].values()), "vectors were lost"
 
 
+def test_forgotten_scenes_stay_out_of_answers_when_the_ledger_is_lost_before_gc(disturbed):
+    lake, archive = disturbed
+    for path in lake.root.glob("ledger.sqlite*"):
+        path.unlink()
+    searcher = PlaceSearcher(Work(Lake(lake.root), archive))
+    assert set(searcher.names) >= set(FORGOTTEN)
+    assert not set(searcher.names[searcher.alive]) & set(FORGOTTEN)
+
+
 def test_a_purge_that_is_killed_half_way_is_finished_by_the_next(disturbed):
     lake, archive = disturbed
     purge.begin(lake, archive, forget.due(lake, "fields", older_than_s=1e9))

@@ -12,8 +12,9 @@ from lib.errors import LakeError, UsageError
 from lib.lake import Lake
 from lib.ledger import LedgerItem
 from lib.sections import EmbeddingConfig, FramesConfig
-from lib.serving import POINTER, listed, note_of, publish, read_pointer, served, switch
+from lib.serving import POINTER, note_of, publish, read_pointer, served
 from lib.stages.making import Work
+from lib.switching import listed, switch
 
 ITEMS = ("a", "b", "c")
 
