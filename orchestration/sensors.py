@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from assets_defs.assets import REGISTERED
 from assets_defs.freshness import evaluation_of, questions_of
 from assets_defs.partitions import dynamic_keys, shards_of
 from assets_defs.reports import SCOREBOARD
@@ -129,6 +130,7 @@ def _materialization(archive: Archive, lake: Lake, found: Registered) -> dg.Asse
     standing = [item for item in lake.ledger.items(archive.name) if not item.removed]
     return dg.AssetMaterialization(
         asset_key=dg.AssetKey([archive.name, "sources"]),
+        tags={"dagster/data_version": REGISTERED},
         metadata={
             "root": dg.MetadataValue.path(str(root_of(archive, lake))),
             "files": len(standing),

@@ -15,6 +15,11 @@ from typing import Any
 
 from place import PROGRAM, Place
 
+from lib.catalog import read_catalog
+from lib.lake import Lake
+from lib.plan import plan_archive
+from lib.stages.making import Work
+
 _BACKFILL = """
 mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
@@ -52,7 +57,7 @@ class Served:
     def backfill_status(self, backfill: str) -> str:
         return self.ask(_STATE, id=backfill)["partitionBackfillOrError"]["status"]
 
-    def wait(self, condition: Callable[[], Any], limit_s: float = 300.0, every_s: float = 2.0) -> Any:
+    def wait(self, condition: Callable[[], Any], limit_s: float = 600.0, every_s: float = 2.0) -> Any:
         """Until the condition holds; what it gave. A service that is started again may refuse to answer."""
         began = time.monotonic()
         while True:
@@ -69,8 +74,10 @@ class Served:
         """Whether so many items are in the lake and nothing is due."""
         if sum(1 for _ in self.committed("items")) == 0 or len(self.place.rows("items")) < items:
             return False
-        stages = self.place.json("plan", "talks")[0]["stages"]
-        return all(not told["stale"] and not told["missing"] and told["done"] for told in stages.values())
+        # In this process: each look by a command of its own would cost what it waits for its CPU.
+        archive = read_catalog(self.place.folder / "catalog.toml").archive("talks")
+        plans = plan_archive(Work(Lake(self.place.lake), archive))
+        return all(plan.done and not plan.due and not plan.quarantined for plan in plans.values())
 
     def committed(self, stage: str) -> Iterator[Path]:
         return (self.place.lake / "talks" / stage).rglob("*.parquet")

@@ -44,6 +44,7 @@ def run_pid(served: Served) -> int | None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_killed_daemons_code_servers_and_runs_leave_what_an_undisturbed_lake_holds(tmp_path, undisturbed):
     place = Place(tmp_path)
     place.videos.mkdir()
@@ -69,6 +70,7 @@ def test_killed_daemons_code_servers_and_runs_leave_what_an_undisturbed_lake_hol
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_killed_ui_leaves_no_process_behind_and_the_next_one_goes_on(tmp_path, undisturbed):
     place = Place(tmp_path)
     place.videos.mkdir()

@@ -184,6 +184,7 @@ def test_sensors_go_on_after_the_clock_was_set_back():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_files_that_are_dropped_in_are_found_and_files_taken_away_are_not(tmp_path):
     quiet = Place(tmp_path / "quiet")
     make_videos(tmp_path / "stock", 5)
@@ -204,7 +205,7 @@ def test_files_that_are_dropped_in_are_found_and_files_taken_away_are_not(tmp_pa
         grown = [1000]
 
         def grows() -> bool:
-            grown[0] = min(grown[0] + 100, len(whole) - 1)
+            grown[0] = min(grown[0] + 10, len(whole) - 1)
             (place.videos / "v4.mp4").write_bytes(whole[: grown[0]])
             return "v2" in {row["item"] for row in place.rows("items")}
 
