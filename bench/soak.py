@@ -94,6 +94,10 @@ class Soak:
         with (self.place.folder / "logs" / "cycles.txt").open("a", encoding="utf-8") as log:
             log.write(line + "\n")
 
+    def _last_line(self, log: str) -> str:
+        told = (self.place.folder / "logs" / log).read_text(encoding="utf-8", errors="replace")
+        return (told.strip().splitlines() or [""])[-1][:400]
+
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
 
@@ -129,7 +133,10 @@ class Soak:
             if status == _KILLED:
                 self._count("kills")
             if status not in allowed | {_KILLED} or (status == _KILLED and pid != pids[0]):
-                self._mismatch(f"cycle {self._cycle}: a run by {engine} ended with {status}, fault {fault}")
+                why = self._last_line(f"run-{self._cycle:04d}.txt")
+                self._mismatch(
+                    f"cycle {self._cycle}: a run by {engine} ended with {status}, fault {fault}: {why}"
+                )
         if fault == "none":
             self._typical_s[engine] = 0.7 * typical_s + 0.3 * (time.monotonic() - began)
         shown = f"{fault}{f' {cut.call} {cut.at}{chr(43) * cut.after}' if cut else ''}"
@@ -168,7 +175,8 @@ class Soak:
         pid = fork(work, place.folder / "logs" / f"compare-{self._cycle:04d}.txt")
         self._count("comparisons")
         if await_all([pid])[pid] != 0:
-            self._mismatch(f"cycle {self._cycle}: the comparison itself failed")
+            why = self._last_line(f"compare-{self._cycle:04d}.txt")
+            self._mismatch(f"cycle {self._cycle}: the comparison itself failed: {why}")
             return
         for told in json.loads(found.read_text(encoding="utf-8")):
             self._mismatch(f"cycle {self._cycle}: {told}")
@@ -181,7 +189,9 @@ class Soak:
             env |= {"DINOLAKE_LAKE": str(lake), "DAGSTER_HOME": str(lake.with_suffix(".dagster"))}
         program = Path(sys.executable).with_name("dinolake")
         with (self.place.folder / "logs" / f"real-{self._cycle:04d}.txt").open("ab") as log:
-            return subprocess.Popen([program, "run", ARCHIVE, "clip_index"], env=env, stdout=log, stderr=log)
+            return subprocess.Popen(
+                [program, "run", ARCHIVE, "clip_index", "--accept-removed"], env=env, stdout=log, stderr=log
+            )
 
     def _real(self) -> None:
         """`dinolake run` as a user has it: undisturbed, killed, or with a Ray worker killed under it."""
@@ -208,7 +218,8 @@ class Soak:
         if is_struck:
             self._count("real kills" if fault == "kill" else "worker kills")
         if status not in ((0, _KILLED) if fault == "kill" else (0,)):
-            self._mismatch(f"cycle {self._cycle}: `dinolake run` ended with {status}, fault {fault}")
+            why = self._last_line(f"real-{self._cycle:04d}.txt")
+            self._mismatch(f"cycle {self._cycle}: `dinolake run` ended with {status}, fault {fault}: {why}")
         if fault == "none" and status == 0:
             self._real_s = time.monotonic() - began
         # What a killed run leaves of Ray ends by itself in a while; the next run doesn't wait for it.

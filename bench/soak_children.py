@@ -204,7 +204,7 @@ def run_stages(place: SoakPlace, *, lake: Path | None = None, centring: Path | N
 
     archive, opened = archive_of(place), Lake(lake or place.folder / "lake")
     opened.sweep()
-    for shard in register(archive, opened).shards:
+    for shard in register(archive, opened, accept_empty=True).shards:
         make_items(Work(opened, archive), shard)
         make_frames(Work(opened, archive), shard, InlineCompute())
     if centring is not None:
@@ -226,7 +226,7 @@ def run_dagster(place: SoakPlace, *, until: str | None) -> None:
     from orchestration.runs import run_archive
 
     os.environ.update(place.env())
-    run_archive(archive_of(place), Lake(place.folder / "lake"), until=until, say=print)
+    run_archive(archive_of(place), Lake(place.folder / "lake"), until=until, accept_removed=True, say=print)
 
 
 def archive_of(place: SoakPlace) -> Any:
