@@ -151,6 +151,37 @@ def test_a_check_is_told_of_once_when_it_fails_and_once_when_it_passes_again(qui
     assert [told["event"] for told in hook.got] == ["check_failed", "check_passed"]
 
 
+def test_a_run_that_failed_for_good_is_told_of_and_one_that_is_tried_again_is_not(quick, monkeypatch):
+    @dg.op
+    def breaks():
+        raise dg.Failure("the disk is full")
+
+    @dg.job
+    def talks__run_embed():
+        breaks()
+
+    hook = Hook()
+    monkeypatch.setenv(alerts.WEBHOOK, hook.url)
+    (sensor, _) = alerts.alert_sensors([])
+    with dg.DagsterInstance.ephemeral() as instance:
+        for will_retry in ("true", "false"):
+            made = talks__run_embed.execute_in_process(
+                instance=instance, raise_on_error=False, tags={"dagster/will_retry": will_retry}
+            )
+            (event,) = [event for event in made.all_events if event.is_run_failure]
+            run = instance.get_run_by_id(made.run_id)
+            sensor(
+                dg.build_run_status_sensor_context(
+                    sensor.name, event, instance, run, context=None
+                ).for_run_failure()
+            )
+    hook.close()
+    assert [(told["event"], told["archive"], told["run_id"]) for told in hook.got] == [
+        ("run_failed", "talks", made.run_id)
+    ]
+    assert "breaks" in hook.got[0]["reason"]
+
+
 def test_sensors_go_on_after_the_clock_was_set_back():
     from dagster._core.remote_origin import (
         RegisteredCodeLocationOrigin,

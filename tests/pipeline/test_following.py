@@ -2,13 +2,16 @@
 
 import dagster as dg
 import pytest
+from dagster._core.test_utils import create_run_for_test
 from pairs import pair_archive, write_table, write_views
-from scenes import scene_archive, write_scene
+from scenes import make_line, scene_archive, write_scene
+from stac_site import write_catalogue
 
 from assets_defs.automation import automated, code_versions
 from assets_defs.pairs import pair_line
 from assets_defs.partitions import dynamic_keys, shards_of
 from assets_defs.scenes import scene_line
+from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.lake import Lake
 from lib.stages.arrivals import look, read_cursor, take
@@ -18,6 +21,7 @@ from lib.stages.scene_items import make_scene_items
 from lib.stages.side_embeddings import make_side_embeddings
 from lib.stages.sources import register
 from lib.stages.tiles import make_tiles
+from orchestration.sensors import sensors_of
 
 
 @pytest.fixture
@@ -104,16 +108,11 @@ def test_what_parameters_or_a_backbone_make_stale_is_left_to_a_run_and_new_files
     archive = scene_archive(tmp_path / "scenes")
     write_scene(tmp_path / "scenes", "20240105")
     register(archive, lake)
-    work = Work(lake, archive)
-    make_scene_items(work, work.prints.shards[0])
-    make_tiles(work)
-    from scenes import make_line
-
     make_line(lake, archive)
     before = requested(archive, lake, scene_line, instance)
     assert not {"changes", "window_embeddings"} & set(before)
     other = archive.model_copy(update={"change": archive.change.model_copy(update={"min_area_m2": 5000.0})})
-    assert Work(lake, other).current("changes", work.prints.shards[0]) is None
+    assert Work(lake, other).current("changes", lake.ledger.shards("fields")[0]) is None
     # Of another branch, and not made yet.
     assert set(requested(other, lake, scene_line, instance)) == {"landcover_report"}
     assert code_versions(other)["changes"] != code_versions(archive)["changes"]
@@ -121,3 +120,48 @@ def test_what_parameters_or_a_backbone_make_stale_is_left_to_a_run_and_new_files
     write_scene(tmp_path / "scenes", "20240403")
     register(other, lake)
     assert set(requested(other, lake, scene_line, instance)) == {"items"}
+
+
+def test_a_catalogue_is_fetched_when_it_says_something_else_and_again_when_that_failed(tmp_path, instance):
+    href = write_catalogue(tmp_path / "catalogue")
+    archive = Archive(
+        name="north", kind="scene", stac={"href": str(href)},
+        embedding={"backbone": "efficientnet_lite0", "size_px": 256},
+    )  # fmt: skip
+    watch = next(sensor for sensor in sensors_of(archive) if sensor.name == "north__watch")
+    assert watch.minimum_interval_seconds == 3600
+
+    def tick(cursor):
+        return watch.evaluate_tick(dg.build_sensor_context(instance=instance, cursor=cursor))
+
+    first = tick(None)
+    assert len(first.run_requests) == 1 and watch.job_name == "north__run_sources"
+    again = tick(first.cursor)
+    assert not again.run_requests and "2 items, as before" in again.skip_message
+    create_run_for_test(instance, job_name="north__run_sources", status=dg.DagsterRunStatus.FAILURE)
+    assert tick(first.cursor).run_requests
+    create_run_for_test(instance, job_name="north__run_sources", status=dg.DagsterRunStatus.SUCCESS)
+    assert not tick(first.cursor).run_requests
+    add = next((tmp_path / "catalogue" / "north").rglob("north_a.json"))
+    add.write_text(
+        add.read_text().replace('"properties": {', '"properties": {"updated": "2024-02-01T00:00:00Z",')
+    )
+    assert tick(first.cursor).run_requests
+
+
+def test_a_folder_that_is_not_there_is_said_by_the_sensor_and_by_its_check(tmp_path, lake, instance):
+    from assets_defs.freshness import questions_of
+
+    archive = scene_archive(tmp_path / "scenes")
+    write_scene(tmp_path / "scenes", "20240105")
+    register(archive, lake)
+    (tmp_path / "scenes").rename(tmp_path / "unmounted")
+    watch = next(sensor for sensor in sensors_of(archive) if sensor.name == "fields__watch")
+    context = dg.build_sensor_context(instance=instance, resources={"lake": lake})
+    assert "isn't there. Mount it" in watch.evaluate_tick(context).skip_message
+    (source, ask), (index, ask_index) = questions_of(archive)
+    assert (source.name, index.name) == ("source_is_fresh", "index_is_fresh")
+    found = ask(Work(lake, archive))
+    assert not found.is_fresh and "isn't there" in found.told
+    assert ask_index(Work(lake, archive)).is_fresh
+    assert not lake.ledger.removed("fields")
