@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from factories import make_video
+from lakes import make_videos_line, rows_of, undisturbed, use_stand_in
 
 from lib.catalog import Archive
 from lib.compute import InlineCompute
-from lib.errors import LakeError
+from lib.errors import DamagedShardError, LakeError
 from lib.lake import Lake
 from lib.plan import plan_archive
 from lib.sections import EmbeddingConfig
@@ -28,8 +30,9 @@ from lib.stages.verify import index_faults
 
 
 @pytest.fixture
-def archive(tmp_path) -> Archive:
+def archive(tmp_path, monkeypatch) -> Archive:
     """Two made videos, not looked at yet."""
+    use_stand_in(monkeypatch)
     root = tmp_path / "videos"
     root.mkdir()
     for number in range(2):
@@ -82,6 +85,33 @@ def test_a_truncated_shard_is_due_and_made_again(lake, archive):
     assert plan_archive(work)["frame_embeddings"].why == {"file damaged": 1}
     made(lake, archive)
     assert work.rows("frame_embeddings", "s00000").equals(whole)
+
+
+def test_a_flipped_byte_in_a_shards_pages_is_found_at_reading_never_served_and_made_again(
+    lake, archive, tmp_path
+):
+    made(lake, archive)
+    place = Work(lake, archive).place("frame_embeddings", "s00000")
+    path = lake.path(place)
+    whole, rows = path.read_bytes(), lake.read(place)
+    chance, found = random.Random(3), 0
+    for at in chance.sample(range(len(whole) - int.from_bytes(whole[-8:-4], "little") - 8), 60):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
+        try:
+            # Of a page's header some bytes say nothing of its rows.
+            assert lake.read(place).equals(rows)
+        except DamagedShardError as error:
+            assert "put aside; `dinolake run talks`" in str(error)
+            assert not path.exists(), "what is damaged is served to no one else"
+            found += 1
+    assert found > 50
+    path.write_bytes(whole[:8000] + bytes([whole[8000] ^ 1]) + whole[8001:])
+    with pytest.raises(DamagedShardError):
+        lake.read(place)
+    assert plan_archive(Work(lake, archive))["frame_embeddings"].due == {"s00000"}
+    make_videos_line(lake, archive)
+    assert lake.read(place).equals(rows)
+    assert rows_of(lake, archive) == undisturbed(tmp_path / "whole", archive)
 
 
 def test_a_deleted_index_is_named_with_its_remedy_and_built_again(lake, archive):

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_a_short_soak_ends_with_the_lake_that_its_files_make_from_scratch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "bench.soak", "--cycles", "6", "--seed", "11", "--folder",
