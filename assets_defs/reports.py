@@ -10,6 +10,7 @@ from lib.lake import Lake
 from lib.stages.line import LINES, line_of
 
 SCOREBOARD = dg.AssetKey(["lake", "scoreboard"])
+HEALTH = dg.AssetKey(["lake", "health"])
 # Not `eager()`: that never fires while one archive has no report yet.
 _AFTER_A_REPORT = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
@@ -42,3 +43,20 @@ def scoreboard(catalog: Catalog) -> dg.AssetsDefinition:
         )
 
     return scoreboard_page
+
+
+def health(catalog: Catalog) -> dg.AssetsDefinition:
+    """The page on how every archive is."""
+
+    @dg.asset(
+        key=HEALTH, group_name="scoreboard", kinds={"html"}, deps=[SCOREBOARD],
+        automation_condition=_AFTER_A_REPORT,
+    )  # fmt: skip
+    def health_page(lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[Any]:
+        """Every archive: last success, refused files, what is due, what failed, what is quarantined."""
+        from lib.health import make_health
+
+        path, counted = make_health(lake, catalog)
+        return dg.MaterializeResult(metadata={"page": dg.MetadataValue.path(str(path)), **counted})
+
+    return health_page

@@ -39,6 +39,10 @@ class Effort:
     pairs: int
     pair_pictures: int
     pair_repeats: int
+    kept_shards: int
+    planned_shards: int
+    watched_files: int
+    upkeep_repeats: int
 
 
 FULL = Effort(
@@ -56,8 +60,14 @@ FULL = Effort(
     1_000_000,
     256,
     1,
+    1000,
+    10_000,
+    100_000,
+    3,
 )
-QUICK = Effort(30.0, 3, 16, 3, ((768, "384 + 384"),), 100, 5, 2, 1, 1024, 1, 50_000, 128, 1)
+QUICK = Effort(
+    30.0, 3, 16, 3, ((768, "384 + 384"),), 100, 5, 2, 1, 1024, 1, 50_000, 128, 1, 64, 1000, 10_000, 1
+)
 
 
 def _embedding(effort: Effort, folder: Path) -> Sequence[Figure]:
@@ -116,6 +126,18 @@ def _alignment(effort: Effort, folder: Path) -> Sequence[Figure]:
     return measure_alignment(pairs=effort.pairs, pictures=effort.pair_pictures, repeats=effort.pair_repeats)
 
 
+def _upkeep(effort: Effort, folder: Path) -> Sequence[Figure]:
+    from bench.upkeep import measure_upkeep
+
+    return measure_upkeep(
+        folder / "upkeep",
+        shards=effort.kept_shards,
+        planned=effort.planned_shards,
+        files=effort.watched_files,
+        repeats=effort.upkeep_repeats,
+    )
+
+
 PARTS: dict[str, Callable[[Effort, Path], Sequence[Figure]]] = {
     "embedding": _embedding,
     "search": _search,
@@ -123,6 +145,7 @@ PARTS: dict[str, Callable[[Effort, Path], Sequence[Figure]]] = {
     "memory": _memory,
     "scenes": _scenes,
     "alignment": _alignment,
+    "upkeep": _upkeep,
 }
 
 

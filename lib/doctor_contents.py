@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from lib.catalog import Archive
-from lib.doctor_lake import BROKEN, aside, put_aside
+from lib.doctor_lake import put_aside
 from lib.errors import DinolakeError
 from lib.findings import Examination
 from lib.lake import WHOLE, Lake, Place
 from lib.scoreboard import read_scores
+from lib.shard_files import BROKEN, aside
 from lib.stages.items import OK
 from lib.stages.line import LINES, line_of
 from lib.stages.making import Work, artifact_fault

@@ -11,9 +11,8 @@ from lib.errors import IndexMissingError, LakeError
 from lib.findings import Examination
 from lib.lake import Lake, Place
 from lib.room import size_text
-from lib.shard_files import file_fault, read_footer
+from lib.shard_files import aside, file_fault, read_footer
 
-BROKEN = "_broken"
 _NO_FOOTER = "it is no whole Parquet file with a fingerprint in its footer"
 
 
@@ -33,19 +32,6 @@ def unreadable(path: Path) -> str:
     except OSError as error:
         return error.strerror or str(error)
     return ""
-
-
-def aside(root: Path, path: Path) -> Path:
-    """Move a file out of the way, kept: where it is now."""
-    inside = path.relative_to(root)
-    target = root / BROKEN / inside
-    number = 1
-    while target.exists():
-        number += 1
-        target = root / BROKEN / inside.with_name(f"{inside.stem}-{number}{inside.suffix}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target)
-    return target
 
 
 def put_aside(exam: Examination, lake: Lake | None, path: Path, place: Place) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from lib.catalog import Archive
-from lib.doctor_lake import aside, put_aside, shard_files, unreadable
+from lib.doctor_lake import put_aside, shard_files, unreadable
 from lib.errors import DinolakeError
 from lib.findings import Examination
 from lib.lake import Lake
 from lib.ledger import Failure
-from lib.shard_files import file_fault
+from lib.shard_files import aside, file_fault
 from lib.stages.line import line_of
 from lib.stages.making import Work
 

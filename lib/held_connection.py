@@ -41,6 +41,10 @@ class HeldConnection:
                 _inherited.append(held)
         self._local.held = (0, None, None)
 
+    def __del__(self) -> None:
+        # With its ledger, and not whenever the garbage collector comes by.
+        self.drop()
+
     def _held(self) -> tuple[int, int | None, sqlite3.Connection | None]:
         return getattr(self._local, "held", (0, None, None))
 

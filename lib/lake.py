@@ -1,14 +1,14 @@
 """The lake: one Parquet file a shard and stage, moved into place whole, with its fingerprint in the footer.
 
-The only module that imports duckdb. A reader sees the old file or the new one, never half of one.
+A reader sees the old file or the new one, never half of one.
 """
 
 import hashlib
 import json
 import os
 import socket
-import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -21,11 +21,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from lib.errors import DamagedShardError, LakeError, QueryError
+from lib.conditions import matching
+from lib.errors import DamagedShardError, LakeError
 from lib.ledger import Ledger, LedgerItem
 from lib.processes import is_alive
 from lib.remembered import remembered
-from lib.shard_files import ROW_GROUP, Facts, Mark, ShardWriter, file_fault, read_footer
+from lib.shard_files import (
+    ROW_GROUP,
+    Facts,
+    FooterError,
+    Mark,
+    ShardWriter,
+    aside,
+    file_fault,
+    footer_crc,
+    read_footer,
+)  # fmt: skip
+from lib.whole_files import sync, write_whole
 
 if TYPE_CHECKING:
     from lib.working_copy import WorkingCopy
@@ -147,12 +159,18 @@ class Lake:
             self.ledger.drop_stage(archive, stage, "".join(contract), shard)
         for archive in {archive for archive, stage, *_ in shards if stage == "items"}:
             self.ledger.write_items(archive, (item for _, item in self._remembered(archive)))
+        if self._copy and keys:
+            self._copy.heed(keys)
 
     def _remembered(self, archive: str = "[a-z]*") -> Iterator[tuple[str, LedgerItem]]:
         for folder in sorted(self.root.glob(f"{archive}/items")):
             name = folder.parent.name
+            for file in filter(file_fault, folder.glob("*.parquet")):
+                aside(self.root, file)  # its sources are looked at again, and its shard is made again
             shards = sorted(file.stem for file in folder.glob("*.parquet"))
-            rows = ((shard, self.read(Place(name, "items", shard)).to_pylist()) for shard in shards)
+            # Not by `read`: that asks the ledger, which is being made of this.
+            files = (folder / f"{shard}.parquet" for shard in shards)
+            rows = zip(shards, (pq.read_table(f, partitioning=None).to_pylist() for f in files), strict=True)
             yield from ((name, item) for item in remembered(rows))
 
     def _note(self, place: Place, mark: str, facts: Facts) -> None:
@@ -195,12 +213,12 @@ class Lake:
         try:
             yield writer
             writer.close(mark)
-            _sync(partial)
+            sync(partial)
             if self._copy:
                 self._copy.commit(partial, final)
             else:
                 partial.replace(final)
-            _sync(final.parent)
+            sync(final.parent)
         finally:
             writer.abandon()
             partial.unlink(missing_ok=True)
@@ -242,11 +260,11 @@ class Lake:
         Raises:
             LakeError: The file is missing or damaged.
         """
-        path = self.path(place)
         try:
+            self._check_footer(place)
             return pq.read_table(
-                path, columns=list(columns) if columns else None, filters=wanted, partitioning=None,
-                page_checksum_verification=True,
+                self.path(place), columns=list(columns) if columns else None, filters=wanted,
+                partitioning=None, page_checksum_verification=True,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise LakeError(
@@ -270,6 +288,7 @@ class Lake:
         checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
         kind = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
         try:
+            self._check_footer(place)
             for piece in dataset.dataset(self.path(place), format=kind).get_fragments():
                 for group in piece.split_by_row_group(wanted):
                     rows = group.to_table(columns=list(columns) if columns else None, filter=wanted)
@@ -278,63 +297,50 @@ class Lake:
         except (pa.ArrowException, OSError) as error:
             raise self.damaged(place, error) from error
 
+    def _check_footer(self, place: Place) -> None:
+        """Parquet keeps no checksum of a footer, which tells where pages are: the ledger has one.
+
+        Raises:
+            FooterError: It isn't what was written.
+        """
+        path = self.path(place)
+        # A writer moves its file into place, and notes it just after.
+        for pause_s in (0.0, 0.05, 0.5):
+            time.sleep(pause_s)
+            noted = self.ledger.stage(place.archive, place.stage, place.contract, shard=place.shard)
+            _, facts = noted.get(place.shard, ("", {}))
+            if not facts.get("footer_crc") or facts["bytes"] != path.stat().st_size:
+                return
+            if facts["footer_crc"] == footer_crc(path):
+                return
+        raise FooterError("its footer isn't what was written")
+
     def damaged(self, place: Place, error: Exception) -> LakeError:
         """What to raise for a file that can't be read: put aside, it is made again by the next run."""
         path = self.path(place)
         if isinstance(error, OSError) and error.errno is not None:
             # The disk said no, not the file.
             return LakeError(f"{path} can't be read ({error.strerror}). See to its disk and its permissions.")
-        if fault := file_fault(path):
+        if fault := str(error) if isinstance(error, FooterError) else file_fault(path):
             told = f"{path} is damaged ({fault})."
         else:
             return LakeError(f"{path} doesn't hold what was asked of it ({error}).")
         if self.ledger.is_read_only:
             return DamagedShardError(f"{told} `dinolake run {place.archive}` by its owner makes it again.")
-        aside = self.root / "_broken" / path.relative_to(self.root)
         with suppress(OSError):  # another reader was quicker
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(aside)
+            aside(self.root, path)
         if self._copy:
             self._copy.remove(path)
         self.ledger.drop_stage(place.archive, place.stage, place.contract, place.shard)
         return DamagedShardError(f"{told} It was put aside; `dinolake run {place.archive}` makes it again.")
 
     def matching(self, table: pa.Table, where: str) -> np.ndarray:
-        """Row mask of an SQL condition over a table's columns, evaluated by DuckDB with no access to files.
+        """Row mask of an SQL condition over a table's columns: see `lib.conditions`.
 
         Raises:
             QueryError: The condition is no SQL, or names a column that isn't there.
         """
-        import duckdb
-
-        connection = duckdb.connect(
-            config={"enable_external_access": False, "allow_unsigned_extensions": False}
-        )
-        numbered = table.append_column("__row", pa.array(np.arange(table.num_rows)))
-        try:
-            # As a relation's filter, it is parsed as one expression: no second statement, no union.
-            found = connection.from_arrow(numbered).filter(where).fetchnumpy()["__row"]
-        except duckdb.Error as error:
-            columns = ", ".join(table.column_names)
-            raise QueryError(
-                f"--where {where!r}: {str(error).splitlines()[0].rstrip('.!')}. Columns: {columns}."
-            ) from error
-        finally:
-            connection.close()
-        mask = np.zeros(table.num_rows, bool)
-        mask[np.asarray(found, np.int64)] = True
-        return mask
-
-
-def write_whole(path: Path, data: bytes | str) -> None:
-    """Write a small file beside its place and move it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data.encode() if isinstance(data, str) else data)
-    # Loaded only where a lake on S3 was opened.
-    stores = sys.modules.get("lib.working_copy")
-    copy = stores.copy_of(path) if stores else None
-    copy.commit(partial, path) if copy else partial.replace(path)
+        return matching(table, where)
 
 
 def _size(path: Path) -> int | None:
@@ -342,11 +348,3 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except FileNotFoundError:
         return None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -111,18 +112,17 @@ class Ledger:
         standing = path if path.exists() else path.parent
         # SQLite writes beside its file too: without leave for both, everything here is for reading only.
         self._has_failures = False
-        self._held = HeldConnection(path, self._open)
+        self._held = HeldConnection(path, partial(_open, _address(path)))
         self.is_read_only = not all(os.access(each, os.W_OK) for each in (standing, path.parent))
         if not self._is_set_up():
             self._set_up(remembered)
         self._facts = "facts"
         if not self._select("SELECT 1 FROM pragma_table_info('items') WHERE name = 'facts'", []):
-            # Written before there were scenes.
-            if self.is_read_only:
-                self._facts = "''"
-            else:
+            self._facts = "''"  # written before there were scenes
+            if not self.is_read_only:
                 with self._writing() as connection:
                     connection.execute("ALTER TABLE items ADD COLUMN facts TEXT NOT NULL DEFAULT ''")
+                self._facts = "facts"
 
     def _is_set_up(self) -> bool:
         if not self._path.exists():
@@ -171,7 +171,7 @@ class Ledger:
     @contextmanager
     def _connect(self) -> Iterator[sqlite3.Connection]:
         try:
-            yield self._held.get() if not self.is_read_only else self._open()
+            yield self._held.get() if not self.is_read_only else _open(self._address())
         except sqlite3.OperationalError as error:
             self._held.drop()
             raise LakeError(
@@ -185,18 +185,11 @@ class Ledger:
                 "files beside it; `dinolake run ARCHIVE` rebuilds it from the lake's own files."
             ) from error
 
-    def _open(self) -> sqlite3.Connection:
-        # 60 s outlasts a writer.
-        return sqlite3.connect(self._address(), timeout=60, isolation_level=None, uri=True)
-
     def _address(self) -> str:
-        address = f"file:{quote(os.fsencode(self._path))}"
-        if not self.is_read_only:
-            return address
         # A ledger in WAL mode is read through two files beside it, which only a writer can make. While one
         # has it open they are there; else nothing moves, and SQLite has to be told so to do without them.
         is_open = Path(f"{self._path}-wal").exists()
-        return f"{address}?mode=ro" if is_open else f"{address}?mode=ro&immutable=1"
+        return f"{_address(self._path)}?mode=ro{'' if is_open else '&immutable=1'}"
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -335,6 +328,15 @@ class Ledger:
             connection.execute(
                 "DELETE FROM failures WHERE archive = ? AND shard = coalesce(?, shard)", [archive, shard]
             )
+
+
+def _address(path: Path) -> str:
+    return f"file:{quote(os.fsencode(path))}"
+
+
+def _open(address: str) -> sqlite3.Connection:
+    # 60 s outlasts a writer.
+    return sqlite3.connect(address, timeout=60, isolation_level=None, uri=True)
 
 
 def _insert(connection: sqlite3.Connection, archive: str, items: Iterable[LedgerItem]) -> None:

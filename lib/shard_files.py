@@ -1,7 +1,9 @@
 """The Parquet file of one shard: how it is written, what its footer says, how damage in it is noticed."""
 
 import json
+import os
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +15,8 @@ import pyarrow.parquet as pq
 from lib.errors import LakeError
 
 ROW_GROUP = 2048
+# The lake's folder of what was found damaged.
+BROKEN = "_broken"
 _FINGERPRINT, _FACTS = b"dinolake.fingerprint", b"dinolake.facts"
 
 
@@ -30,6 +34,8 @@ class Facts:
     notes: dict[str, Any] = field(default_factory=dict)
     # What its fingerprint was made of, so that a plan can say what has changed.
     parts: dict[str, str] = field(default_factory=dict)
+    # Of the footer's own bytes, which Parquet keeps no checksum of: stands in the ledger alone.
+    footer_crc: int = 0
 
     @property
     def rows(self) -> int:
@@ -47,6 +53,10 @@ class Mark(str):
         made = super().__new__(cls, mark)
         made.parts = parts or {}
         return made
+
+
+class FooterError(OSError):
+    """A footer isn't what was written."""
 
 
 class ShardWriter:
@@ -81,7 +91,7 @@ class ShardWriter:
         self._writer.add_key_value_metadata({_FINGERPRINT.decode(): str(mark), _FACTS.decode(): facts})
         self._writer.close()
         self._writer = None
-        self.facts.bytes = self._path.stat().st_size
+        self.facts.bytes, self.facts.footer_crc = self._path.stat().st_size, footer_crc(self._path)
 
     def abandon(self) -> None:
         """Let go of the file, whatever state it is in."""
@@ -97,10 +107,20 @@ def read_footer(path: Path) -> tuple[str, Facts] | None:
     try:
         metadata = pq.read_metadata(path).metadata or {}
         facts = Facts(**json.loads(metadata[_FACTS]))
-        facts.bytes = path.stat().st_size  # a footer can't tell its own length
+        # A footer can't tell its own length, nor its checksum.
+        facts.bytes, facts.footer_crc = path.stat().st_size, footer_crc(path)
         return metadata[_FINGERPRINT].decode(), facts
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
         return None  # damaged from outside: the shard counts as missing and is made again
+
+
+def footer_crc(path: Path) -> int:
+    """CRC-32 of a Parquet file's footer."""
+    with path.open("rb") as file:
+        size = file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(max(size - length, 0))
+        return zlib.crc32(file.read(length))
 
 
 def file_fault(path: Path) -> str:
@@ -112,3 +132,16 @@ def file_fault(path: Path) -> str:
     except (pa.ArrowException, OSError) as error:
         return next(iter(str(error).splitlines()), type(error).__name__)
     return ""
+
+
+def aside(root: Path, path: Path) -> Path:
+    """Move a broken file of a lake out of the way, kept: where it is now."""
+    inside = path.relative_to(root)
+    target = root / BROKEN / inside
+    number = 1
+    while target.exists():
+        number += 1
+        target = root / BROKEN / inside.with_name(f"{inside.stem}-{number}{inside.suffix}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(target)
+    return target

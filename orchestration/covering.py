@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lib.catalog import Archive
 from lib.errors import QueryError, UnreadableMediaError, UsageError
 from lib.lake import Lake, write_whole
-from lib.stages.making import Work
+from lib.serving import served
 from orchestration.outputs import require_output
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def cover_files(
     from lib.stages.land_cover import areas_of_maps, map_land_cover
 
     try:
-        found = map_land_cover(Work(lake, archive), labels, class_column=class_column, until=until)
+        found = map_land_cover(served(lake, archive), labels, class_column=class_column, until=until)
     except UnreadableMediaError as error:
         raise QueryError(f"{labels} can't be used: {error}.") from error
     for note in found.notes:

@@ -12,7 +12,7 @@ from assets_defs.automation import automated, code_versions
 from assets_defs.change_sets import change_set_line
 from assets_defs.freshness import freshness_checks
 from assets_defs.pairs import pair_line
-from assets_defs.reports import scoreboard
+from assets_defs.reports import health, scoreboard
 from assets_defs.scenes import scene_line
 from assets_defs.videos import video_line
 from lib.catalog import read_catalog
@@ -32,7 +32,7 @@ def defs() -> dg.Definitions:
     catalog = read_catalog(settings.catalog)
     lines = {"video": video_line, "scene": scene_line, "pair": pair_line, "change_set": change_set_line}
     archives = [archive for archive in catalog.archives.values() if archive.line in lines]
-    assets: list[dg.AssetsDefinition] = [scoreboard(catalog)]
+    assets: list[dg.AssetsDefinition] = [scoreboard(catalog), health(catalog)]
     checks: list[dg.AssetChecksDefinition] = []
     for archive in archives:
         made: Sequence[dg.AssetsDefinition | dg.AssetChecksDefinition] = lines[archive.line](archive)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets_defs.reports import SCOREBOARD
+from assets_defs.reports import HEALTH, SCOREBOARD
 from lib.catalog import Archive
 from lib.stages.line import line_of
 from lib.stages.stage import Step
@@ -36,5 +36,5 @@ def jobs_of(archive: Archive) -> "Iterator[UnresolvedAssetJobDefinition]":
 
 
 def scoreboard_job() -> "UnresolvedAssetJobDefinition":
-    """The job of the page that reads all reports."""
-    return dg.define_asset_job(SCOREBOARD_JOB, selection=dg.AssetSelection.assets(SCOREBOARD))
+    """The job of the pages on all archives: their figures, and how they are."""
+    return dg.define_asset_job(SCOREBOARD_JOB, selection=dg.AssetSelection.assets(SCOREBOARD, HEALTH))

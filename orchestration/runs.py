@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets_defs.partitions import SHARDS_A_RUN, key_of, spans
-from assets_defs.reports import SCOREBOARD
+from assets_defs.reports import HEALTH, SCOREBOARD
 from lib.catalog import Archive
 from lib.errors import RunInterruptedError, StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
 from lib.plan import is_source_due
+from lib.serving import publish
 from lib.stages.line import LINES, line_of, stage_of
 from lib.stages.making import Work
 from lib.stages.stage import Step
@@ -65,9 +66,11 @@ def run_archive(
             if refit:
                 _refit(Work(lake, archive))
             _Runner(launcher, archive, lake, outcome, say, wanted).run(stages)
+            if until is None and only is None:
+                publish(Work(lake, archive))
             is_due = outcome.runs or None not in launcher.materialized(SCOREBOARD)
             if until is None and is_due:
-                launcher.launch(SCOREBOARD_JOB, [SCOREBOARD])
+                launcher.launch(SCOREBOARD_JOB, [SCOREBOARD, HEALTH])
     except KeyboardInterrupt:
         raise RunInterruptedError(
             "interrupted; what was committed stays, the same command goes on from there."

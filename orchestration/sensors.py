@@ -13,7 +13,7 @@ import dagster as dg
 from assets_defs.assets import REGISTERED
 from assets_defs.freshness import evaluation_of, questions_of
 from assets_defs.partitions import dynamic_keys, shards_of
-from assets_defs.reports import SCOREBOARD
+from assets_defs.reports import HEALTH, SCOREBOARD
 from lib.catalog import Archive
 from lib.errors import DinolakeError
 from lib.lake import Lake
@@ -147,10 +147,10 @@ def scoreboard_sensor() -> dg.SensorDefinition:
     """The sensor that lets the page over all archives follow their reports."""
     return dg.AutomationConditionSensorDefinition(
         "scoreboard__follow",
-        target=dg.AssetSelection.assets(SCOREBOARD),
+        target=dg.AssetSelection.assets(SCOREBOARD, HEALTH),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=_FOLLOW_S,
-        description="Makes the scoreboard again after a report.",
+        description="Makes the scoreboard, and the page on how archives are, again after a report.",
     )
 
 

@@ -79,7 +79,7 @@ def make_aligner(work: Work, *, say: Callable[[str], None] = lambda line: None) 
                 "settings": settings, "aligner": name, "pairs": len(pairs.pairs), "chosen": fitted.chosen,
                 "dim": fitted.aligner.dim, "facts": fitted.facts, "files": files,
             }  # fmt: skip
-        _drop_superseded(folder, name)
+        # Older heads stay: the index that still answers was made with one. `dinolake gc` collects them.
         return writer.facts
 
 
@@ -190,12 +190,3 @@ def _hash_of(folder: Path) -> list[str]:
     from lib.stages.scan import content_hash
 
     return [content_hash(path) for path in sorted(folder.rglob("*.safetensors"))]
-
-
-def _drop_superseded(folder: Path, current: str) -> None:
-    """Keep the aligner before this one: the index that is still served was made with it."""
-    others = sorted(
-        (p for p in folder.glob("aligner-*") if p.name != current), key=lambda p: p.stat().st_mtime
-    )
-    for old in others[:-1]:
-        shutil.rmtree(old, ignore_errors=True)

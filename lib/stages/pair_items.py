@@ -86,7 +86,7 @@ def good_pairs(work: Work, columns: Sequence[str]) -> pa.Table:
     import pyarrow.compute as pc
 
     parts = []
-    for shard in work.shards("gallery_index"):
+    for shard in work.shards("aligner"):
         table = work.rows("items", shard, [*dict.fromkeys([*columns, "verdict", "removed"])])
         good = pc.and_(pc.equal(table.column("verdict"), OK), pc.invert(table.column("removed")))
         table = table.filter(good).select(list(columns))

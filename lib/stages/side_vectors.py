@@ -57,7 +57,7 @@ class SideVectors:
         parts: list[np.ndarray] = []
         self.hashes: list[str] = []
         seen: set[str] = set()
-        for shard in work.shards("gallery_index"):
+        for shard in work.shards("aligner"):
             for hashes, features in stacked_blocks(work, shard, side, names):
                 keep = []
                 for at, digest in enumerate(hashes):
