@@ -1,9 +1,12 @@
 """Kills, for real: the same command again then leaves in the lake what an undisturbed run would have made."""
 
 import os
+import random
 import shutil
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from place import Place, make_videos
@@ -76,6 +79,41 @@ def test_a_killed_run_is_marked_failed_in_dagsters_history_by_the_next(tmp_path,
     with dg.DagsterInstance.get() as instance:
         statuses = [r.status for r in instance.get_runs()]
     assert dg.DagsterRunStatus.FAILURE in statuses and dg.DagsterRunStatus.STARTED not in statuses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_run_killed_at_any_moment_is_gone_on_with_to_the_same_rows(tmp_path, undisturbed, seed):
+    place, chance = fresh(tmp_path, undisturbed), random.Random(seed)
+    for _ in range(3):
+        run = place.start("run", "talks", "clips")
+        try:
+            run.communicate(timeout=chance.uniform(1.0, 25.0))
+        except subprocess.TimeoutExpired:
+            os.kill(run.pid, signal.SIGKILL)
+            run.communicate()
+    place.run("clips")
+    assert same_rows(place, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_ray_worker_killed_while_it_works_costs_no_row(tmp_path, undisturbed, monkeypatch, seed):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    from bench.soak_children import descendants
+
+    place, chance = fresh(tmp_path, undisturbed), random.Random(seed)
+    run = place.start("run", "talks", "clips")
+    # From the first commit on its worker is at work, and not only starting.
+    wait_for(lambda: len(committed(place)) >= 1, run)
+    time.sleep(chance.uniform(0.0, 0.3))
+    workers = [pid for pid, told in descendants(run.pid).items() if told.startswith("ray::_Worker")]
+    assert workers, "no worker was found to be killed"
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    told = run.communicate(timeout=280)
+    assert run.returncode == 0, told
+    assert same_rows(place, undisturbed)
 
 
 def test_two_runs_of_one_archive_at_once_make_each_shard_once_between_them(tmp_path, undisturbed):
