@@ -22,8 +22,6 @@ from lib.stages.line import Contracts, contract_id_of, line_of
 from lib.stages.making import Work
 from lib.stages.pair_contract import pair_contract
 
-# What failed is tried again at the full hour: what passes by then heals, and what doesn't is quarantined.
-_TRIED_AGAIN = "0 * * * *"
 # Files of the lake may be deleted by hand, which no ledger tells.
 _ANSWER_HOLDS_S = 600.0
 
@@ -135,10 +133,12 @@ def automated(
         open_lake: Called when a condition is evaluated, never at definition time.
         code_versions: Stage -> code version.
     """
+    # A shard that fails by itself is quarantined at the third time; a run may die of much that passes.
+    again = dg.AutomationCondition.cron_tick_passed(f"*/{archive.watch.retry_minutes} * * * *")
     condition = (
         FollowsInLake(Following(archive, open_lake))
         & ~dg.AutomationCondition.in_progress()
-        & (~dg.AutomationCondition.execution_failed() | dg.AutomationCondition.cron_tick_passed(_TRIED_AGAIN))
+        & (~dg.AutomationCondition.execution_failed() | again)
     ).with_label("what follows from new sources")
 
     def with_condition(spec: dg.AssetSpec) -> dg.AssetSpec:

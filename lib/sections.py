@@ -136,6 +136,9 @@ class WatchConfig(Section):
     quiet_after_days: float | None = Field(
         default=None, gt=0, description="days without a new file after which a check fails; left out: none"
     )
+    retry_minutes: int = Field(
+        default=10, ge=1, le=59, description="minutes after which what failed is tried again by itself"
+    )
     index_lag_hours: float = Field(
         default=6.0,
         gt=0,

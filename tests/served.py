@@ -152,9 +152,10 @@ def _below(root: int) -> list[tuple[int, str]]:
 
 
 def watched_closely(place: Place) -> None:
-    """Two items a shard, and a look every few seconds."""
+    """Two items a shard, a look every few seconds, and another try the next minute."""
     place.add(shard_items=2)
     place.edit("is_on = true", "is_on = true\nevery_s = 5")
+    place.edit("retry_minutes = 10", "retry_minutes = 1")
 
 
 def by_sample(place: Place, stage: str) -> list[str]:
