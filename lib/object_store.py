@@ -17,6 +17,8 @@ from lib.errors import LakeError, StoreError
 T = TypeVar("T")
 # A store that restarts, or throttles, is back by then; a run that waits longer had better say so.
 _PATIENCE_S = 90.0
+# Once it was waited for in vain, what follows asks whether it is back and no more.
+_PATIENCE_AFTER_S = 5.0
 _LONGEST_PAUSE_S = 8.0
 # Refused, it may be that the keys were just renewed: they are read anew so often, then it is told.
 _REFUSALS = 4
@@ -52,6 +54,7 @@ class ObjectStore:
             )
         self.url = f"s3://{self._prefix}"
         self._files = self._opened()
+        self._patience_s = _PATIENCE_S
 
     def _opened(self) -> Any:
         """A session of its own: it reads the keys anew, from wherever they are."""
@@ -127,11 +130,14 @@ class ObjectStore:
         began, pause_s, refusals = time.monotonic(), 0.25, 0
         while True:
             try:
-                return act()
+                done = act()
+                self._patience_s = _PATIENCE_S
+                return done
             except Exception as error:  # noqa: BLE001 - what it may be is botocore's, aiohttp's or the system's
                 refusals += _is_refusal(error)
                 waited_s = time.monotonic() - began
-                if not _may_pass(error) or waited_s > _PATIENCE_S or refusals >= _REFUSALS:
+                if not _may_pass(error) or waited_s > self._patience_s or refusals >= _REFUSALS:
+                    self._patience_s = min(_PATIENCE_S, _PATIENCE_AFTER_S)
                     # Tried for long enough: the cause is told as one that no other retry waits for.
                     raise self._told(what, error, waited_s) from OSError(str(error))
                 if _is_refusal(error):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from lib.errors import LakeError
+from lib.errors import LakeError, StoreError
 from lib.object_store import ObjectStore, Stored
 from lib.processes import is_alive
 from lib.settings import read_settings
@@ -29,6 +29,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS objects (
   key TEXT PRIMARY KEY, etag TEXT NOT NULL, bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS news (key TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS begun (
   archive TEXT NOT NULL, stage TEXT NOT NULL, pid INTEGER NOT NULL, PRIMARY KEY (archive, stage, pid)
 ) STRICT;
@@ -89,16 +90,33 @@ class WorkingCopy:
         return "/".join(parts) if is_ours else ""
 
     def pull(self) -> list[str]:
-        """Make the folder what the store holds; the keys that were fetched or are gone.
+        """Make the folder what the store holds; the keys that came or went, until `heed` was called for them.
 
         Raises:
             LakeError: The store is empty and wasn't, or can't be reached.
         """
         if self._pulled_at is not None and time.monotonic() - self._pulled_at < _PULL_EVERY_S:
             return []
+        has_pulled = self._pulled_at is not None
+        self._pulled_at = time.monotonic()
+        try:
+            self._pull()
+        except StoreError:
+            # What is here can be read until the store is back; a commit says what is wrong.
+            if not has_pulled:
+                self._pulled_at = None
+                raise
+        with self._noting() as notes:
+            return [key for (key,) in notes.execute("SELECT key FROM news")]
+
+    def heed(self, keys: Iterable[str]) -> None:
+        """What came or went is known now: a process that is killed before leaves it to the next."""
+        with self._noting() as notes:
+            notes.executemany("DELETE FROM news WHERE key = ?", [(key,) for key in keys])
+
+    def _pull(self) -> None:
         with self._lock:
-            for archive, stage in self._left_by_the_dead():
-                self._push(archive, stage)
+            self._finish_for_the_dead()
             there, known = self.store.list(), self._known("")
             if known and not there:
                 raise LakeError(
@@ -119,9 +137,8 @@ class WorkingCopy:
             gone = [key for key in known if key not in there]
             for key in gone:
                 (self.folder / key).unlink(missing_ok=True)
+            self._tell(gone)
             self._forget(gone)
-        self._pulled_at = time.monotonic()
-        return [*wanted, *gone]
 
     def begin(self, archive: str, stage: str) -> None:
         """Note that files of a stage may change: killed, this process leaves them to the next to put."""
@@ -132,10 +149,7 @@ class WorkingCopy:
         """Put what changed of a stage, and beside the stages, into the store; remove what is gone."""
         with self._lock:
             self._push(archive, stage)
-        with self._noting() as notes:
-            notes.execute(
-                "DELETE FROM begun WHERE archive = ? AND stage = ? AND pid = ?", [archive, stage, os.getpid()]
-            )
+        self._ended(archive, stage, os.getpid())
 
     def commit(self, partial: Path, final: Path) -> None:
         """Put a finished file, after what lies beside it and it may point to, then move it into place."""
@@ -177,6 +191,7 @@ class WorkingCopy:
         return set(found)
 
     def _fetch(self, key: str, stored: Stored) -> None:
+        self._tell([key])
         final = self.folder / key
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(f".{final.name}.{os.getpid()}")
@@ -217,12 +232,23 @@ class WorkingCopy:
         with self._noting() as notes:
             return notes.execute("SELECT archive, stage FROM begun").fetchall()
 
-    def _left_by_the_dead(self) -> list[tuple[str, str]]:
+    def _tell(self, keys: Iterable[str]) -> None:
         with self._noting() as notes:
-            rows = notes.execute("SELECT archive, stage, pid FROM begun").fetchall()
-            dead = [row for row in rows if not is_alive(row[2])]
-            notes.executemany("DELETE FROM begun WHERE archive = ? AND stage = ? AND pid = ?", dead)
-        return [(archive, stage) for archive, stage, _ in dead]
+            notes.executemany("INSERT OR IGNORE INTO news VALUES (?)", [(key,) for key in keys])
+
+    def _finish_for_the_dead(self) -> None:
+        with self._noting() as notes:
+            begun = notes.execute("SELECT archive, stage, pid FROM begun").fetchall()
+        for archive, stage, pid in begun:
+            if not is_alive(pid):
+                self._push(archive, stage)
+                self._ended(archive, stage, pid)
+
+    def _ended(self, archive: str, stage: str, pid: int) -> None:
+        with self._noting() as notes:
+            notes.execute(
+                "DELETE FROM begun WHERE archive = ? AND stage = ? AND pid = ?", [archive, stage, pid]
+            )
 
 
 def _in_order(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -5,15 +5,19 @@ import os
 import shutil
 import signal
 
+import pyarrow as pa
 import pytest
 from faulty_store import BUSY, CUT, EXPIRED, SLOW, TAKEN, in_front_of
 from s3_place import S3Place
 from servers import s3
 from test_kills import SHARDS, same_rows, undisturbed, wait_for
 
-from lib import object_store
+from lib import object_store, working_copy
 from lib.errors import StoreError
+from lib.lake import Lake, write_whole
+from lib.lake import Place as LakePlace
 from lib.object_store import ObjectStore
+from lib.schemas import ITEMS
 
 __all__ = ["undisturbed"]  # a fixture, imported to be found here
 
@@ -100,6 +104,30 @@ def test_keys_that_stay_expired_are_told_soon_and_without_the_secret(client, fau
     with pytest.raises(StoreError, match="Renew the credentials") as told:
         client.put(tmp_path / "sent", "a/1.parquet")
     assert "secret-of" not in str(told.value) and faulty.done[EXPIRED] < 20
+
+
+def test_what_was_fetched_before_a_line_broke_is_known_to_the_ledger_afterwards(
+    client, faulty, tmp_path, monkeypatch
+):
+    place = LakePlace("talks", "items", "s00000")
+    row = {"item": "v0", "path": "v0.mp4", "content_hash": "c0", "bytes": 7, "verdict": "ok"}
+    items = pa.Table.from_pylist([row | {"note": "", "removed": False}], schema=ITEMS)
+
+    def opened(machine: str) -> Lake:
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / machine))
+        monkeypatch.setattr(working_copy, "_opened", {})
+        return Lake("s3://lake/one")
+
+    opened("second")  # its ledger is there already, and has nothing
+    first = opened("first")
+    with first.lock(place), first.writing(place, ITEMS, "mark") as writer:
+        writer.write(items)
+    write_whole(first.root / "talks" / "serving.json", "{}")
+    faulty.choose = lambda request: BUSY if "serving.json" in request.path else ""
+    with pytest.raises(StoreError):
+        opened("second")
+    faulty.choose = lambda request: ""
+    assert [item.item for item in opened("second").ledger.items("talks")] == ["v0"]
 
 
 def fresh(tmp_path, undisturbed, store, faulty) -> S3Place:
