@@ -202,8 +202,10 @@ def _require_most_there(
             f"{root} is empty, but {len(gone):,} items were known there. Mount it; "
             f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
         )
+    # Renamed, they came back under other names; a disk that isn't mounted brings nothing in their place.
+    lost = len(gone) - sum(path not in known for path in seen)
     limit = archive.watch.max_removed_pct
-    if len(gone) > FEW_REMOVED and 100 * len(gone) > limit * len(standing):
+    if lost > FEW_REMOVED and 100 * lost > limit * len(standing):
         raise CatalogError(
             f"{len(gone):,} of {len(standing):,} known items are gone from {root} ({min(gone)!r} is one), "
             f"more than {limit:g} % at once: that looks like a disk that isn't mounted, so nothing was "
@@ -216,7 +218,7 @@ def _require_most_pairs(
     archive: Archive, root: Path, known: Mapping[str, LedgerItem], items: Iterable[LedgerItem]
 ) -> None:
     changed = {item.path: item for item in items}
-    left = {path for path, item in known.items() if not changed.get(path, item).removed}
+    left = {path for path, item in {**known, **changed}.items() if not item.removed}
     _require_most_there(archive, root, known, left, has_any=len(changed) > len(changed.keys() & known.keys()))
 
 
