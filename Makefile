@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-all lint format bench bench-quick clean
+.PHONY: help install demo dev test test-all lint format bench bench-quick soak clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,7 +30,8 @@ dev: $(STAMP) ## The Dagster UI on this lake, at http://127.0.0.1:3000
 	$(BIN)/dinolake ui
 
 test: lint ## All the tests that take minutes (what CI runs)
-	$(BIN)/pytest
+	@# A file's tests stay in one process: they share what is dear to make.
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-all: lint ## The slow ones too
 	$(BIN)/pytest -m ''
@@ -50,6 +51,9 @@ bench: $(STAMP) ## Measure speed against the original design's loop
 
 bench-quick: $(STAMP) ## The same with fewer repeats
 	$(BIN)/python -m bench --quick
+
+soak: $(STAMP) ## 500 cycles of add, change, delete, kill, run; the lake held against one made from scratch
+	$(BIN)/python -m bench.soak --cycles 500 --folder data/soak
 
 clean: ## Remove the demo's lake and Dagster's history (not the environment)
 	rm -rf data/lake data/dagster
