@@ -22,6 +22,9 @@ from orchestration.jobs import SCOREBOARD_JOB, job_name
 from orchestration.launching import Launcher
 from orchestration.outcome import RunOutcome, StageOutcome
 
+# Steps that a backfill makes of all shards: they open headers alone, and tiles are fitted over what they tell.
+_LOOKED_AT = ("look",)
+
 
 def run_archive(
     archive: Archive, lake: Lake, *, say: Callable[[str], None], until: str | None = None,
@@ -95,12 +98,18 @@ def _wanted_stages(archive: Archive, until: str | None) -> set[str]:
         raise UsageError(
             f"no stage {until!r} in a {archive.kind} archive; its stages: sources, {', '.join(line)}."
         )
-    wanted, following = {"sources"}, [until]
+    return {"sources", until} | _above(archive, until)
+
+
+def _above(archive: Archive, stage: str) -> set[str]:
+    """All stages that one stands on."""
+    found: set[str] = set()
+    following = list(stage_of(archive, stage).upstream)
     while following:
-        stage = following.pop()
-        wanted.add(stage)
-        following.extend(name for name in line[stage].upstream if name not in wanted)
-    return wanted
+        name = following.pop()
+        found.add(name)
+        following.extend(above for above in stage_of(archive, name).upstream if above not in found)
+    return found
 
 
 def _refit(work: Work) -> None:
@@ -152,14 +161,20 @@ class _Runner:
         return sum(1 for _ in (self.lake.root / "_broken").rglob("*.parquet"))
 
     def _run(self, stages: set[str]) -> None:
+        waiting: set[str] = set()
         for step in line_of(self.archive).steps:
             chosen = tuple(stage for stage in step.stages if stage in stages)
+            # What stands on a stage that waits for other shards waits too; the rest goes on.
+            waiting |= {
+                stage for stage in chosen if stage != "sources" and waiting & _above(self.archive, stage)
+            }
+            chosen = tuple(stage for stage in chosen if stage not in waiting)
             if chosen == ("sources",):
                 self._look_at_sources(step)
             elif chosen and step.is_sharded:
                 self._make_shards(step, chosen)
             elif chosen and not self._make_whole(step, chosen):
-                return
+                waiting |= set(chosen)
         self.outcome.quarantined = Work(self.lake, self.archive).prints.quarantined
 
     def _look_at_sources(self, step: Step) -> None:
@@ -179,7 +194,7 @@ class _Runner:
             shards = [
                 shard
                 for shard in work.prints.shards
-                if (self.only is None or shard in self.only)
+                if (self.only is None or shard in self.only or step.name in _LOOKED_AT)
                 and shard not in work.prints.quarantined and shard not in self.outcome.failed
             ]  # fmt: skip
             due = {stage: self._due(work, stage, shards) for stage in stages}
