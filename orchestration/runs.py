@@ -22,7 +22,7 @@ from orchestration.jobs import SCOREBOARD_JOB, job_name
 from orchestration.launching import Launcher
 from orchestration.outcome import RunOutcome, StageOutcome
 
-# Steps that a backfill makes of all shards: they open headers alone, and tiles are fitted over what they tell.
+# Steps that a backfill makes of all shards: they open headers alone, and tiles are fitted over them.
 _LOOKED_AT = ("look",)
 
 
