@@ -189,7 +189,9 @@ class _Pool:
             except BaseException:
                 self.close()
                 raise
-        raise DinolakeError("the Ray cluster lost one node after another; `ray status` tells of the others.")
+        raise DinolakeError(
+            "the Ray cluster lost one node or worker after another; `ray status` tells of the others."
+        )
 
     def _keep_started(self) -> None:
         """Wait for the first actor; the others are let go where somebody else has their room."""
@@ -219,7 +221,8 @@ class _Pool:
         try:
             ray.get(answer)
         except ActorDiedError as error:
-            if self._stood_on - set(_nodes()):
+            # One that was killed while it started says nothing against its model: another is tried.
+            if self._stood_on - set(_nodes()) or not error.actor_init_failed:
                 raise _NodeLostError from error
             raise DinolakeError(f"a Ray worker can't load its model: {_innermost(error)}") from error
         return True

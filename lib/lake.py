@@ -6,6 +6,7 @@ A reader sees the old file or the new one, never half of one.
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -209,8 +210,10 @@ class Lake:
         final = self.path(place)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = self.temporary(".parquet")
-        writer = ShardWriter(partial, schema, row_group)
+        writer: ShardWriter | None = None
         try:
+            # Within: on a full disk a file is there before its first bytes can't be written.
+            writer = ShardWriter(partial, schema, row_group)
             yield writer
             writer.close(mark)
             sync(partial)
@@ -220,7 +223,8 @@ class Lake:
                 partial.replace(final)
             sync(final.parent)
         finally:
-            writer.abandon()
+            if writer is not None:
+                writer.abandon()
             partial.unlink(missing_ok=True)
         self._note(place, mark, writer.facts)
 
@@ -240,8 +244,6 @@ class Lake:
 
     def sweep(self) -> int:
         """Remove what killed processes of this machine left in `_tmp`; the number of entries removed."""
-        import shutil
-
         removed = 0
         for entry in (self.root / "_tmp").glob(f"{socket.gethostname()}-*"):
             pid = entry.name.removeprefix(f"{socket.gethostname()}-").split("-")[0]
@@ -344,7 +346,6 @@ class Lake:
 
 
 def _size(path: Path) -> int | None:
-    try:
+    with suppress(FileNotFoundError):
         return path.stat().st_size
-    except FileNotFoundError:
-        return None
+    return None

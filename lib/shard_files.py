@@ -5,6 +5,7 @@ import os
 import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,11 @@ class ShardWriter:
 
     def abandon(self) -> None:
         """Let go of the file, whatever state it is in."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            # On a full disk its last bytes can't be written; they are thrown away anyhow.
+            with suppress(OSError, pa.ArrowException):
+                writer.close()
 
 
 def read_footer(path: Path) -> tuple[str, Facts] | None:

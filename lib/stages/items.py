@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +12,7 @@ from lib import schemas
 from lib.errors import UnreadableMediaError
 from lib.lake import Facts, ShardWriter
 from lib.ledger import LedgerItem
+from lib.stages.changing import Expected, SourcesChangedError, Watch, distrust, is_change
 from lib.stages.making import Work, ensure
 
 OK = "ok"
@@ -18,20 +20,39 @@ _FACTS = ("duration_s", "width", "height", "codec", "rotation_deg", "fps", "fram
 
 
 def make_items(work: Work, shard: str) -> Facts:
-    """Look into every new or changed file of a shard; files known by their content hash keep their row."""
+    """Look into every new or changed file of a shard; files known by their content hash keep their row.
 
-    def fill(writer: ShardWriter) -> None:
-        former = work.former("items", shard)
-        known = {row["item"]: row for row in former[0].to_pylist()} if former else {}
-        items = work.lake.ledger.items(work.archive.name, shard)
-        with ThreadPoolExecutor(4) as pool:
-            rows = list(pool.map(lambda item: _row(work, item, known.get(item.item)), items))
-        new = {row["item"] for row, is_new in rows if is_new}
-        standing = count_verdicts(writer.facts, [row for row, _ in rows], lambda row: row["item"] not in new)
-        writer.facts.notes["duration_s"] = round(sum(row["duration_s"] or 0.0 for row in standing), 3)
-        writer.write(pa.Table.from_pylist([row for row, _ in rows], schema=schemas.ITEMS))
+    A file that isn't the one that was registered is noted so in the ledger, and is a row with its reason.
 
-    return ensure(work, "items", shard, schemas.ITEMS, fill)
+    Raises:
+        CatalogError: The folder of the sources went away meanwhile.
+    """
+    ledger, archive = work.lake.ledger, work.archive.name
+    while True:
+        # The rows and the fingerprint are told from one state of the ledger, which another run may change.
+        items, work = ledger.items(archive, shard), Work(work.lake, work.archive)
+        work.prints.of("items", shard)
+        if ledger.items(archive, shard) != items:
+            continue
+        try:
+            return ensure(work, "items", shard, schemas.ITEMS, partial(_fill, work, shard, items))
+        except SourcesChangedError as changed:
+            distrust(work, shard, changed)
+
+
+def _fill(work: Work, shard: str, items: Sequence[LedgerItem], writer: ShardWriter) -> None:
+    former = work.former("items", shard)
+    known = {row["item"]: row for row in former[0].to_pylist()} if former else {}
+    with ThreadPoolExecutor(4) as pool:
+        rows = list(pool.map(lambda item: _row(work, item, known.get(item.item)), items))
+    changed = {row["path"]: row["verdict"] for row, is_new in rows if is_new and is_change(row["verdict"])}
+    registered = {item.path: item.content_hash for item in items}
+    if changed := {path: why for path, why in changed.items() if registered[path]}:
+        raise SourcesChangedError(changed, registered)
+    new = {row["item"] for row, is_new in rows if is_new}
+    standing = count_verdicts(writer.facts, [row for row, _ in rows], lambda row: row["item"] not in new)
+    writer.facts.notes["duration_s"] = round(sum(row["duration_s"] or 0.0 for row in standing), 3)
+    writer.write(pa.Table.from_pylist([row for row, _ in rows], schema=schemas.ITEMS))
 
 
 def count_verdicts(
@@ -79,7 +100,12 @@ def _row(work: Work, item: LedgerItem, known: dict[str, Any] | None) -> tuple[di
     from lib.media.video import probe_video
 
     try:
-        facts = probe_video(work.root / item.path)
+        watch = Watch(work.root / item.path, Expected.of(item))
+        try:
+            facts = probe_video(work.root / item.path)
+        finally:
+            # Of a file that was changed under the reader, that is the reason, and not what came of it.
+            watch.check()
     except UnreadableMediaError as error:
         return row | {"verdict": str(error)}, True
     return row | {name: getattr(facts, name) for name in _FACTS} | {"note": facts.note}, True

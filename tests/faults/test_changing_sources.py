@@ -107,6 +107,17 @@ def test_a_file_that_gets_its_old_contents_back_is_made_all_the_same(tmp_path, a
     assert vectors(lake, archive) == undisturbed(tmp_path, archive)
 
 
+def test_what_items_says_of_a_file_is_never_of_other_contents_than_its_hash(tmp_path, archive, pool):
+    lake = Lake(tmp_path / "lake")
+    register(archive, lake)
+    make_video(tmp_path / "videos" / "v1.mp4", seconds=3, size=(64, 48), fps=8, seed=9)
+    assert make_items(Work(lake, archive), SHARD).reasons == {"v1.mp4": CHANGED}
+    shutil.copy(pool / "1.mp4", tmp_path / "videos" / "v1.mp4")
+    looked_into(lake, archive)
+    durations = {r["item"]: r["duration_s"] for r in Work(lake, archive).rows("items", SHARD).to_pylist()}
+    assert durations == {"v0": 1.0, "v1": 1.0}
+
+
 def test_a_file_of_another_date_and_the_same_contents_is_no_change(tmp_path, archive):
     lake = Lake(tmp_path / "lake")
     looked_into(lake, archive)

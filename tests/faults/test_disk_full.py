@@ -74,6 +74,7 @@ def test_a_full_disk_fails_the_run_harms_nothing_and_the_next_run_with_room_goes
     # The mean that clips are centred on was fitted before the last video came: those differ, by right.
     assert all(after[stage] == whole[stage] for stage in ("items", "frames", "frame_embeddings"))
     assert [clip["clip"] for clip in after["clips"]] == [clip["clip"] for clip in whole["clips"]]
+    assert not list((disk / "lake" / "_tmp").iterdir())
 
 
 def test_a_lake_on_a_disk_that_may_only_be_read_is_read_and_refuses_to_be_written(disk, archive, tmp_path):
