@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from scenes import contents, make_line, renewed, scene_archive, write_scene
 
-from lib import lake as lakes
+from lib import shard_files
 from lib.lake import Lake
 from lib.plan import plan_archive
 from lib.search.places import PlaceSearcher
@@ -232,7 +232,7 @@ def test_vectors_of_a_lake_from_before_a_column_was_kept_are_made_again(tmp_path
     lake = Lake(tmp_path / "lake")
     make_line(lake, archive)
     path = lake.path(Work(lake, archive).place("window_embeddings", cell("20240102")))
-    told = pq.read_metadata(path).metadata | {lakes._FINGERPRINT: b"older"}
+    told = pq.read_metadata(path).metadata | {shard_files._FINGERPRINT: b"older"}
     del told[b"ARROW:schema"]
     pq.write_table(pq.read_table(path).drop_columns("pixel_noise").replace_schema_metadata(told), path)
     made = make_line(lake, archive)

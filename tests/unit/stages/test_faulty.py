@@ -1,5 +1,6 @@
 """A shard that a blocking check found at fault counts as not done, and no other does."""
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -40,7 +41,7 @@ def test_a_failed_check_has_just_its_shard_made_again(two_weeks):
     spoil(work, "farm__2024-01-08")
     assert work.is_current("window_embeddings", "farm__2024-01-08")
     check = next(c for c in scene_checks(archive) if c.check_key.name == "one_vector_a_window")
-    found = check(lake)
+    found = check(dg.build_asset_check_context(), lake)
     assert not found.passed
     assert (
         "farm__2024-01-08: cls has vectors" in found.description
@@ -50,7 +51,7 @@ def test_a_failed_check_has_just_its_shard_made_again(two_weeks):
     assert work.is_current("window_embeddings", "farm__2024-01-01")
     again = make_line(lake, archive)
     assert renewed(again, "window_embeddings") == {"farm__2024-01-08"}
-    assert check(lake).passed
+    assert check(dg.build_asset_check_context(), lake).passed
 
 
 def test_an_index_at_fault_is_built_again(two_weeks, monkeypatch):
