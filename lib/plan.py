@@ -11,7 +11,7 @@ from lib.lake import WHOLE, Facts, Lake, Mark
 from lib.ledger import LedgerItem
 from lib.stages.line import line_of
 from lib.stages.making import Work
-from lib.stages.sources import UNREAD, foresee
+from lib.stages.sources import UNREAD, UNREADABLE, foresee
 from lib.stages.stage import Stage
 
 _log = logging.getLogger(__name__)
@@ -187,7 +187,10 @@ def is_source_due(archive: Archive, lake: Lake) -> bool:
         items = foresee(archive, lake)
     except CatalogError:
         return True  # the run says what is wrong, or downloads what isn't there yet
-    return bool(_at_source(lake.ledger.items(archive.name), items))
+    known = lake.ledger.items(archive.name)
+    # Leave to read a file changes neither its size nor its date: only trying tells.
+    was_refused = any(item.reason.startswith(UNREADABLE) and not item.removed for item in known)
+    return was_refused or bool(_at_source(known, items))
 
 
 def _ahead(work: Work) -> tuple[Work, dict[str, str]]:

@@ -23,6 +23,8 @@ from lib.stages.scan import SOUGHT, Seen, content_hash, scan
 
 # Stands for the content hash of a file that a plan saw and didn't read.
 UNREAD = "unread"
+# How the reason of a file begins that this user may not read, or that its disk doesn't give.
+UNREADABLE = "can't be read: "
 # So few may go at once without a word, whatever share of the archive they are.
 FEW_REMOVED = 5
 _NOT_FETCHED = "not_fetched.json"
@@ -250,7 +252,13 @@ def _merge(
     labelled: Mapping[str, SourceItem] | None,
     hash_all: Callable[[list[str]], Iterable[tuple[str, str]]],
 ) -> tuple[list[LedgerItem], dict[str, int]]:
-    to_hash = [path for path in seen if not seen[path].reason and is_other(seen[path], known.get(path))]
+    def is_due(path: str) -> bool:
+        # What couldn't be read last time is read again, though its size and date are the same.
+        old = known.get(path)
+        is_unread = labelled is not None and old is not None and not old.content_hash
+        return not seen[path].reason and (is_unread or is_other(seen[path], old))
+
+    to_hash = [path for path in seen if is_due(path)]
     hashed = dict(zip(to_hash, hash_all(to_hash), strict=True))
     placer = placer_of(archive, root, known.values())
     readable = [path for path in seen if not seen[path].reason and not hashed.get(path, ("", ""))[1]]
@@ -259,9 +267,9 @@ def _merge(
     written = []
     for path, found in seen.items():
         old, look = known.get(path), looks.get(path)
-        digest, reason = hashed.get(
-            path, (old.content_hash if old and not found.reason else "", found.reason)
-        )
+        digest, reason = hashed.get(path, ("", found.reason))
+        if old is not None and path not in hashed and not found.reason:
+            digest, reason = old.content_hash, "" if old.content_hash else old.reason
         facts: dict[str, Any] = {
             "bytes": found.bytes, "mtime_ns": found.mtime_ns, "content_hash": digest, "reason": reason,
             "removed": False,
@@ -306,4 +314,4 @@ def _hash_or_reason(path: Path) -> tuple[str, str]:
     except FileNotFoundError:
         return "", "it vanished while it was being read"
     except OSError as error:
-        return "", f"can't be read: {error.strerror}"
+        return "", f"{UNREADABLE}{error.strerror}"

@@ -8,9 +8,9 @@ from lib.catalog import Archive
 from lib.compute import InlineCompute
 from lib.errors import CatalogError
 from lib.lake import Facts, Lake
-from lib.plan import StagePlan, _estimate, plan_archive
+from lib.plan import StagePlan, _estimate, is_source_due, plan_archive
 from lib.sections import EmbeddingConfig
-from lib.stages import line
+from lib.stages import line, sources
 from lib.stages.failing import note_failure
 from lib.stages.frames import make_frames
 from lib.stages.items import make_items
@@ -153,3 +153,20 @@ def test_time_and_bytes_are_told_from_what_was_made():
     plan = StagePlan(due={"s00001"})
     _estimate(plan, list(standing.values()), standing, {"s00000": 2, "s00001": 4})
     assert (plan.samples_due, plan.seconds, plan.bytes) == (20, 10.0, 2000)
+
+
+def test_a_file_that_couldnt_be_read_keeps_its_reason_until_it_can(work, monkeypatch):
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "content_hash", refused)
+        made(work)
+        made(work)
+        assert {item.reason for item in work.lake.ledger.items("talks")} == {
+            "can't be read: Permission denied"
+        }
+    assert items_planned(work) == ((2, 0, 0), {}), "a plan reads nothing, so it can't know better"
+    assert is_source_due(work.archive, work.lake), "but a run tries"
+    made(work)
+    assert all(item.content_hash and not item.reason for item in work.lake.ledger.items("talks"))
