@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from lib.errors import BackboneUnavailableError, FetchError, StageFailedError
+from lib.errors import BackboneUnavailableError, FetchError, StageFailedError, StoreError
 
 T = TypeVar("T")
 PAUSES_S = (1.0, 4.0, 16.0)
@@ -38,7 +38,9 @@ def may_pass(error: BaseException) -> bool:
 
 def is_its_own(error: BaseException) -> bool:
     """Whether a shard failed by itself, rather than by what is around it: a disk, a network, weights."""
-    around = (OSError, sqlite3.Error, BackboneUnavailableError, FetchError, MemoryError, StageFailedError)
+    around = (
+        OSError, sqlite3.Error, MemoryError, StoreError, BackboneUnavailableError, FetchError, StageFailedError,
+    )  # fmt: skip
     return not any(isinstance(each, around) for each in causes(error))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lib.catalog import Archive
 from lib.compute import InlineCompute
-from lib.errors import CatalogError
+from lib.errors import CatalogError, StoreError
 from lib.lake import Facts, Lake
 from lib.plan import StagePlan, _estimate, is_source_due, plan_archive
 from lib.sections import EmbeddingConfig
@@ -125,12 +125,13 @@ def test_a_shard_that_failed_three_times_with_one_input_is_left_alone_until_that
     assert items_due_of_frames(work) == ({"s00000", "s00001"}, 0)
 
 
-def test_a_full_disk_puts_no_shard_into_quarantine(work):
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), StoreError("the lake's store is gone")])
+def test_a_full_disk_or_a_store_that_is_gone_puts_no_shard_into_quarantine(work, error):
     made(work)
     for _ in range(5):
-        note_failure(Work(work.lake, work.archive), ["frames"], "s00001", OSError(28, "No space left"))
+        note_failure(Work(work.lake, work.archive), ["frames"], "s00001", error)
     assert items_due_of_frames(work) == ({"s00000", "s00001"}, 0)
-    assert "No space left" in work.lake.ledger.failures("talks")[0].reason
+    assert str(error.args[-1]) in work.lake.ledger.failures("talks")[0].reason
 
 
 def items_due_of_frames(work):
