@@ -39,7 +39,8 @@ def may_pass(error: BaseException) -> bool:
 def is_its_own(error: BaseException) -> bool:
     """Whether a shard failed by itself, rather than by what is around it: a disk, a network, weights."""
     around = (
-        OSError, sqlite3.Error, MemoryError, StoreError, BackboneUnavailableError, FetchError, StageFailedError,
+        OSError, sqlite3.Error, MemoryError, StoreError, BackboneUnavailableError, FetchError,
+        StageFailedError,
     )  # fmt: skip
     return not any(isinstance(each, around) for each in causes(error))
 
