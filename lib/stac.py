@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -55,7 +55,10 @@ class FetchedScene:
     was_there: bool = False  # from an earlier call; nothing was downloaded
 
 
-def fetch_scenes(config: StacConfig, into: Path, *, progress: Progress | None = None) -> list[FetchedScene]:
+def fetch_scenes(
+    config: StacConfig, into: Path, *, progress: Progress | None = None,
+    skip: Callable[[str], bool] = lambda name: False,
+) -> list[FetchedScene]:  # fmt: skip
     """Bring the wanted items' rasters into a folder; what stands and hasn't changed is left alone.
 
     A raster on the same disk is hard-linked, or copied where that fails. One at an address is downloaded, and
@@ -66,6 +69,7 @@ def fetch_scenes(config: StacConfig, into: Path, *, progress: Progress | None = 
         config: Where, and which items.
         into: The folder, made if need be. Unfinished downloads are kept in `_downloads/<its name>` beside it.
         progress: Called with a file's name, the bytes so far and the bytes in all (None if not known).
+        skip: Called with the name that a raster would have; those it is true of are passed over.
 
     Returns:
         A row an item, in the source's order; also for what was linked and couldn't be read.
@@ -79,7 +83,7 @@ def fetch_scenes(config: StacConfig, into: Path, *, progress: Progress | None = 
     into.mkdir(parents=True, exist_ok=True)
     work.mkdir(parents=True, exist_ok=True)
     with FileLock(work / ".lock"):
-        return _Fetching(config, into, work, progress).run(found)
+        return _Fetching(config, into, work, progress, skip).run(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class _Fetching:
     into: Path
     work: Path
     progress: Progress | None
+    skip: Callable[[str], bool]
     names: dict[str, str] = field(default_factory=dict)  # of files, to the items that they are of
     failures: int = 0
 
@@ -107,7 +112,8 @@ class _Fetching:
                 scene = self._scene(one)
             except (UnreadableMediaError, FetchError) as error:
                 self._count(error)
-                scenes.append(FetchedScene(_id_of(one), None, None, str(error)))
+                if not self.skip(f"{_id_of(one)}.tif"):
+                    scenes.append(FetchedScene(_id_of(one), None, None, str(error)))
             else:
                 self.failures = 0
                 scenes += [scene] if scene else []
@@ -127,7 +133,7 @@ class _Fetching:
     def _scene(self, found: Found) -> FetchedScene | None:
         item = _item_of(found)
         name = _file_name(item.id)
-        if not self._claim(name, item):
+        if self.skip(f"{name}.tif") or not self._claim(name, item):
             return None
         key, asset = _asset_of(item, self.config.assets)
         source = reach_of(self.config).resolve(asset.href, at=found.at)

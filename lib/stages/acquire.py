@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.catalog import Archive
+from lib.forget import forgotten_of, is_forgotten
 from lib.lake import Lake
 from lib.stages.sources import note_not_fetched, register, root_of
 
@@ -34,8 +35,8 @@ def acquire(
     """Bring an archive's sources up to date.
 
     Raises:
-        FetchError, LicenceError: A dataset can't be downloaded, or not yet.
-        CatalogError: The root isn't there, or is suddenly empty.
+        FetchError, LicenceError: A dataset, catalogue or bucket can't be downloaded, or not yet.
+        CatalogError: The root isn't there, or much of it is suddenly gone.
     """
     began = time.perf_counter()
     if archive.dataset is not None:
@@ -51,8 +52,20 @@ def acquire(
         from lib.stac import fetch_scenes
 
         root = root_of(archive, lake)
-        scenes = fetch_scenes(archive.stac, root, progress=_Steps(say))
+        forgotten = forgotten_of(lake, archive.name)
+        scenes = fetch_scenes(
+            archive.stac, root, progress=_Steps(say), skip=lambda name: is_forgotten(name, forgotten)
+        )
         note_not_fetched(root, {f"{scene.id}.tif": scene.reason for scene in scenes if scene.reason})
+    if archive.is_in_bucket:
+        from lib.bucket import mirror
+
+        root, out = root_of(archive, lake), forgotten_of(lake, archive.name)
+        mirrored = mirror(
+            archive, root, accept_removed=accept_empty, progress=_Steps(say),
+            skip=lambda key: is_forgotten(key, out),
+        )  # fmt: skip
+        note_not_fetched(root, mirrored.not_fetched)
     found = register(archive, lake, accept_empty=accept_empty)
     standing = [item for item in lake.ledger.items(archive.name) if not item.removed]
     return Acquired(

@@ -12,10 +12,15 @@ import rasterio
 from pydantic import ValidationError
 from stac_site import Site, add_asset, api, fetched, item, page_of, running, tiff, write_catalogue, written
 
+from lib.catalog import Archive
 from lib.errors import FetchError
+from lib.forget import forget
+from lib.lake import Lake
+from lib.sections import EmbeddingConfig
 from lib.stac import FetchedScene
 from lib.stac_config import StacConfig
 from lib.stac_items import find_items
+from lib.stages.acquire import acquire
 
 
 @pytest.fixture
@@ -118,6 +123,23 @@ def test_a_served_catalogue_is_downloaded_once(catalogue: Path, site: Site, tmp_
         False,
         True,
     ]
+
+
+def test_a_forgotten_scene_is_not_asked_for_again(catalogue: Path, site: Site, tmp_path: Path) -> None:
+    for path in catalogue.parent.rglob("*.*"):
+        site.answers[f"/{path.relative_to(catalogue.parent)}"] = path.read_bytes()
+    archive = Archive(
+        name="fields", kind="scene", stac=StacConfig(href=f"{site.url}/catalog.json"),
+        embedding=EmbeddingConfig(backbone="random:vit_small_patch16_dinov3?seed=1", size_px=256),
+    )  # fmt: skip
+    lake = Lake(tmp_path / "lake")
+    assert acquire(archive, lake).files == 2
+    forget(lake, "fields", ["north_a.tif"])
+    for _ in range(2):  # the first finds it there still, and deletes it
+        site.asked.clear()
+        assert acquire(archive, lake).files == 1
+    assert [asked for asked in site.asked if asked.endswith(".tif")] == ["HEAD /south/south_a/data.tif"]
+    assert not list((lake.root / "_sources").rglob("*north*"))
 
 
 def test_an_items_updated_says_whether_its_raster_is_the_same(site: Site, tmp_path: Path) -> None:
