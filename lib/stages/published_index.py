@@ -35,7 +35,7 @@ class Indexed:
         stage: The index's own.
         source: The stage whose shards are indexed.
         key: Column that names a row; the same name with the same vector stays in its place.
-        columns: Columns that are kept beside it, of `rows`.
+        columns: Columns that are kept beside it, of `rows`; a row that stays has them as they are now.
         rows: A shard's rows: `columns` and, where asked for, `vector`, unit float16.
         about: What `--where` may ask of a row's item: columns of `items`.
         noun: What a row is called in notes: `clips`.
@@ -86,7 +86,7 @@ def make_index(work: Work, indexed: Indexed) -> Facts:
         facts = update.run()
         if facts is None:
             # Nothing is left to be found: what was published before mustn't be found either.
-            work.lake.path(place).unlink(missing_ok=True)
+            work.lake.remove(work.lake.path(place))
             return Facts()
         with work.lake.writing(place, update.rows.schema, mark) as writer:
             writer.write(update.rows)
@@ -192,7 +192,8 @@ class _Update:
         names = self._old.column(key).to_pylist()
         before = {names[row]: row for row in standing.tolist()}
         added: list[pa.Table] = []
-        kept: set[int] = set()
+        renewed: list[pa.Table] = []
+        kept: list[int] = []
         for shard in sorted(changed & set(self._wanted)):
             table = self._rows(shard)
             vectors = vectors_of(table, "vector")
@@ -202,9 +203,10 @@ class _Update:
             if len(known):
                 stored = self._index.store.take(np.array([rows[at] for at in known]))
                 same[known] = np.isclose(stored, vectors[known].astype(np.float32), atol=1e-3).all(axis=1)
-            kept |= {rows[at] for at in np.flatnonzero(same)}
+            kept += [rows[at] for at in np.flatnonzero(same)]
+            renewed.append(table.filter(pa.array(same)).drop_columns(["vector"]))
             added.append(table.filter(pa.array(~same)))
-        lost = np.array(sorted(set(standing.tolist()) - kept), np.int64)
+        lost = np.array(sorted(set(standing.tolist()) - set(kept)), np.int64)
         self._index.remove(lost)
         gone[lost] = True
         old = self._old.set_column(self._old.column_names.index("is_gone"), "is_gone", pa.array(gone))
@@ -212,6 +214,10 @@ class _Update:
         if new:
             self._index.add(vectors_of(pa.concat_tables(new), "vector"))
         kept_columns = old.select([*self._indexed_as.columns, "shard", "is_gone"])
+        # What is told of a sample may change, and its vector not: where it stands, what its bytes hash to.
+        order = np.arange(old.num_rows)
+        order[kept] = old.num_rows + np.arange(len(kept))
+        kept_columns = pa.concat_tables([kept_columns, *renewed]).take(pa.array(order))
         self.rows = pa.concat_tables([kept_columns, *[table.drop_columns(["vector"]) for table in new]])
         return sum(table.num_rows for table in new), len(lost)
 
