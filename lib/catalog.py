@@ -60,7 +60,8 @@ class Archive(Section):
     name: str
     kind: Kind
     root: str | None = Field(
-        default=None, description="folder of the sources; left out when a dataset is downloaded"
+        default=None,
+        description="folder of the sources, or s3://BUCKET/PREFIX; left out when a dataset is downloaded",
     )
     dataset: str | None = Field(default=None, description="a public dataset of lib/datasets")
     stac: StacConfig | None = Field(
@@ -111,6 +112,11 @@ class Archive(Section):
         has_pairs = self.kind == "scene" and self.dataset is not None and _has_pairs(self.dataset)
         return "change_set" if has_pairs else self.kind
 
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether its sources are objects of an S3 store; they are mirrored into the lake."""
+        return self.root is not None and self.root.startswith("s3://")
+
     def as_entry(self) -> dict[str, Any]:
         """What the catalog says of it: every default, of the sections that its line has."""
         entry = self.model_dump(exclude={"name", *_OTHERS[self.line]}, exclude_none=True)
@@ -137,6 +143,15 @@ class Archive(Section):
     def _scenes_are_seen_at_their_size(self) -> "Archive":
         if self.kind == "scene" and self.embedding.size_px != SCENE_SIZE_PX:
             raise ValueError(f"a scene's windows are of {SCENE_SIZE_PX} px: set embedding.size_px to that")
+        return self
+
+    @model_validator(mode="after")
+    def _bucket_holds_files_of_its_own(self) -> "Archive":
+        if self.is_in_bucket and (self.kind == "pair" or self.dataset is not None):
+            raise ValueError(
+                f"root = {self.root!r}: videos and scenes are taken from a bucket, not tables of pairs or "
+                "datasets; copy them to a folder"
+            )
         return self
 
     @model_validator(mode="after")

@@ -105,7 +105,7 @@ def _check_dataset(exam: Examination, archive: Archive, lake: Lake | None) -> No
 
 def _check_freshness(exam: Examination, work: Work) -> None:
     archive = work.archive
-    is_there = archive.root is None or Path(archive.root).expanduser().exists()
+    is_there = archive.root is None or archive.is_in_bucket or Path(archive.root).expanduser().exists()
     found = source_freshness(work)
     if not found.is_fresh:
         exam.find("warning" if is_there else "error", f"{archive.name}: {found.told}",

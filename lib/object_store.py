@@ -40,17 +40,20 @@ class ObjectStore:
     Args:
         url: `s3://bucket/prefix`. Where the store is, and the keys to it, are told by the environment as for
             every S3 program: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SHARED_CREDENTIALS_FILE …
+        holds: What is kept there, for messages.
 
     Raises:
         LakeError: The address is none of S3's, or what speaks to S3 isn't installed.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, *, holds: str = "lake"):
         scheme, _, rest = url.partition("://")
-        self._prefix = rest.strip("/")
+        self._prefix, self._holds = rest.strip("/"), holds
         if scheme != "s3" or not self._prefix:
             raise LakeError(
-                f"a lake can't be kept at {url!r}: point DINOLAKE_LAKE at a folder, or at s3://BUCKET/PREFIX."
+                f"a {holds} can't be kept at {url!r}: point DINOLAKE_LAKE at a folder, or at s3://BUCKET/PREFIX."
+                if holds == "lake"
+                else f"{url!r} is no address in an S3 store: that would be s3://BUCKET/PREFIX."
             )
         self.url = f"s3://{self._prefix}"
         self._files = self._opened()
@@ -62,7 +65,8 @@ class ObjectStore:
             s3fs = import_module("s3fs")
         except ImportError as error:
             raise LakeError(
-                f"the lake {self.url} is on S3, and s3fs isn't installed: pip install 'dinolake[server]'."
+                f"the {self._holds} {self.url} is on S3, and s3fs isn't installed: "
+                "pip install 'dinolake[server]'."
             ) from error
         return s3fs.S3FileSystem(
             skip_instance_cache=True,
@@ -95,6 +99,37 @@ class ObjectStore:
                 raise ConnectionError(f"{to.stat().st_size} of {wanted} bytes came")
 
         self._tried(f"fetching {key}", act)
+
+    def get_version(self, key: str, version: Stored, to: Path) -> Stored | None:
+        """Fetch an object into a file, all of it of one version: one that changes meanwhile is fetched again.
+
+        Args:
+            key: The object's.
+            version: The one that a listing told.
+            to: The file.
+
+        Returns:
+            The version that was fetched; None where the object is gone.
+        """
+        wanted = version
+
+        def act() -> Stored | None:
+            nonlocal wanted
+            try:
+                # In one piece: of parts fetched at once each would be held in memory.
+                self._files.get_file(self._path(key), str(to), max_concurrency=1)
+                now = self._info(key)
+            except FileNotFoundError:
+                return None
+            # Cut off in the middle, the rest may have come from another version.
+            if now != wanted:
+                wanted = now
+                raise ConnectionError("it changed while it was read")
+            if to.stat().st_size != wanted.bytes:
+                raise ConnectionError(f"{to.stat().st_size} of {wanted.bytes} bytes came")
+            return now
+
+        return self._tried(f"fetching {key}", act)
 
     def put(self, path: Path, key: str) -> Stored:
         """Store a file under a key, in one step: nobody sees half of it."""
@@ -161,7 +196,9 @@ class ObjectStore:
                 f"It was tried for {waited_s:.0f} s. What is committed stays; the same command goes on there."
             )
         told = f"{code}: {text}" if code and code not in text else text
-        return StoreError(f"the lake's store {self.url} failed while {what} ({told.rstrip('.')}). {remedy}")
+        return StoreError(
+            f"the {self._holds}'s store {self.url} failed while {what} ({told.rstrip('.')}). {remedy}"
+        )
 
 
 def _stored(about: dict[str, Any]) -> Stored:

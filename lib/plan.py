@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lib.catalog import Archive
-from lib.errors import CatalogError
+from lib.errors import CatalogError, FetchError
+from lib.forget import forgotten_of, is_forgotten
 from lib.lake import WHOLE, Facts, Lake, Mark
 from lib.ledger import LedgerItem
 from lib.stages.line import line_of
 from lib.stages.making import Work
-from lib.stages.sources import UNREAD, UNREADABLE, foresee
+from lib.stages.sources import UNREAD, UNREADABLE, foresee, root_of
 from lib.stages.stage import Stage
 
 _log = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ def shards_ahead(archive: Archive, lake: Lake) -> list[str]:
 
 def is_source_due(archive: Archive, lake: Lake) -> bool:
     """Whether a run would register anything; an address has to be asked, so that is always due."""
-    if archive.stac is not None:
+    if archive.stac is not None or archive.is_in_bucket:
         return True
     try:
         items = foresee(archive, lake)
@@ -196,6 +197,10 @@ def is_source_due(archive: Archive, lake: Lake) -> bool:
 def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
     """The archive with the items that a run would register, and what is new in each shard."""
     known = work.lake.ledger.items(work.archive.name)
+    if work.archive.is_in_bucket:
+        _tell_bucket(work)
+        if not root_of(work.archive, work.lake).is_dir():
+            return replace(work, items=known), {}
     try:
         items = foresee(work.archive, work.lake)
     except CatalogError as error:
@@ -206,6 +211,24 @@ def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
                          work.archive.name)  # fmt: skip
         return replace(work, items=known), {}
     return replace(work, items=items), _at_source(known, items)
+
+
+def _tell_bucket(work: Work) -> None:
+    """Warn that a plan is of what was last fetched, where the bucket holds something else by now."""
+    from lib.bucket import look_ahead
+
+    archive = work.archive
+    out = forgotten_of(work.lake, archive.name)
+    try:
+        ahead = look_ahead(archive, root_of(archive, work.lake), skip=lambda key: is_forgotten(key, out))
+    except FetchError as error:
+        _log.warning("%s: planned as last fetched: %s", archive.name, error)
+        return
+    if ahead.fetched or ahead.removed:
+        _log.warning(
+            "%s: planned as last fetched; in %s %d objects are new or changed and %d are gone, which a run "
+            "fetches and removes first.", archive.name, archive.root, ahead.fetched, ahead.removed,
+        )  # fmt: skip
 
 
 def _at_source(known: Sequence[LedgerItem], items: Sequence[LedgerItem]) -> dict[str, str]:

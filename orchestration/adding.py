@@ -43,7 +43,14 @@ class Asked:
     @property
     def is_stac(self) -> bool:
         """Whether the source is a STAC API or catalogue."""
-        return self.root is not None and ("://" in self.root or self.root.lower().endswith(".json"))
+        if self.root is None or self.is_in_bucket:
+            return False
+        return "://" in self.root or self.root.lower().endswith(".json")
+
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether the sources are objects of an S3 store."""
+        return self.root is not None and self.root.startswith("s3://")
 
     @property
     def is_change_set(self) -> bool:
@@ -55,7 +62,9 @@ class Asked:
     @property
     def folder(self) -> Path | None:
         """The folder of the sources; of pairs, their table."""
-        return None if self.root is None or self.is_stac else Path(self.root).expanduser().absolute()
+        if self.root is None or self.is_stac or self.is_in_bucket:
+            return None
+        return Path(self.root).expanduser().absolute()
 
 
 def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Archive, Path]:
@@ -84,7 +93,7 @@ def add_archive_entry(asked: Asked, *, say: Callable[[str], None]) -> tuple[Arch
     entry = Archive(
         name=asked.name,
         kind=asked.kind,  # type: ignore[arg-type]
-        root=str(asked.folder) if asked.folder else None,
+        root=str(asked.folder) if asked.folder else asked.root if asked.is_in_bucket else None,
         dataset=asked.dataset,
         embedding=EmbeddingConfig(backbone=backbone, size_px=size_px),
         **sections,
@@ -106,6 +115,8 @@ def _check_source(asked: Asked) -> None:
         raise UsageError(f"give a folder with the {noun}, or --dataset NAME.")
     if asked.is_stac and asked.kind != "scene":
         raise UsageError(f"{asked.root} is no folder; STAC catalogues are sources of scenes.")
+    if asked.is_in_bucket:
+        _check_bucket(asked)
     if asked.columns and asked.kind != "pair":
         raise UsageError("--map is for pairs: it says what their table's columns are called.")
     if asked.kind == "pair" and asked.dataset is None:
@@ -121,6 +132,17 @@ def _check_source(asked: Asked) -> None:
         known = dataset(asked.dataset)
         if known.kind != asked.kind:
             raise UsageError(f"dataset {asked.dataset!r} is of kind {known.kind}, not {asked.kind}.")
+
+
+def _check_bucket(asked: Asked) -> None:
+    from lib.bucket import count_objects
+
+    if asked.kind not in ("video", "scene") or asked.dataset is not None:
+        raise UsageError(
+            "only videos and scenes are taken from a bucket, no tables of pairs or datasets: copy them to a "
+            "folder."
+        )
+    count_objects(asked.root or "")  # a name that was mistyped is met here, not in a run
 
 
 def _sections(asked: Asked, say: Callable[[str], None]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ The watching one registers and adds partitions, and nothing else.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -16,6 +16,7 @@ from assets_defs.partitions import dynamic_keys, shards_of
 from assets_defs.reports import HEALTH, SCOREBOARD
 from lib.catalog import Archive
 from lib.errors import DinolakeError
+from lib.forget import forgotten_of, is_forgotten
 from lib.lake import Lake
 from lib.stages.arrivals import Arrivals, look, read_cursor, take
 from lib.stages.freshness import Freshness
@@ -25,7 +26,7 @@ from lib.stages.sources import Registered, root_of
 from orchestration.instance import close_orphans
 from orchestration.jobs import job_name
 
-_FOLDER_S, _CATALOGUE_S, _FOLLOW_S, _FRESHNESS_S, _LOST_RUNS_S = 30, 3600, 30, 600, 60
+_FOLDER_S, _BUCKET_S, _CATALOGUE_S, _FOLLOW_S, _FRESHNESS_S, _LOST_RUNS_S = 30, 300, 3600, 30, 600, 60
 # No run that talks to Ray waits for ever on a cluster that lost a node.
 MAX_RUNTIME_S = 24 * 3600
 
@@ -34,6 +35,8 @@ def sensors_of(archive: Archive) -> Iterator[dg.SensorDefinition]:
     """The sensors of one archive; one whose dataset is downloaded once has nothing to watch."""
     if archive.watch.is_on and archive.stac is not None:
         yield _watch_catalogue(archive)
+    elif archive.watch.is_on and archive.is_in_bucket:
+        yield _watch_bucket(archive)
     elif archive.watch.is_on and archive.root is not None:
         yield _watch_folder(archive)
     yield dg.AutomationConditionSensorDefinition(
@@ -80,31 +83,50 @@ def _watch_folder(archive: Archive) -> dg.SensorDefinition:
 
 
 def _watch_catalogue(archive: Archive) -> dg.SensorDefinition:
+    def ask(context: dg.SensorEvaluationContext) -> tuple[str, int]:
+        from lib.stac_items import find_items
+
+        items = find_items(archive.stac) if archive.stac else []
+        told = json.dumps([(item.at, item.document, item.reason) for item in items], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:32], len(items)
+
+    return _watch_address(archive, ask, "Asks the STAC catalogue what it has", _CATALOGUE_S)
+
+
+def _watch_bucket(archive: Archive) -> dg.SensorDefinition:
+    def ask(context: dg.SensorEvaluationContext) -> tuple[str, int]:
+        from lib.bucket import listing_mark
+
+        lake: Lake = context.resources.lake
+        out = forgotten_of(lake, archive.name)
+        return listing_mark(archive, root_of(archive, lake), skip=lambda key: is_forgotten(key, out))
+
+    return _watch_address(archive, ask, "Lists the bucket's objects", _BUCKET_S)
+
+
+def _watch_address(
+    archive: Archive, ask: Callable[[dg.SensorEvaluationContext], tuple[str, int]], told: str, every_s: int
+) -> dg.SensorDefinition:
+    """A sensor that has the sources fetched when `ask` gives another mark than before."""
     job = job_name(archive.name, next(step for step in line_of(archive).steps if step.stages == ("sources",)))
 
     @dg.sensor(
         name=f"{archive.name}__watch",
         job_name=job,
-        minimum_interval_seconds=archive.watch.every_s or _CATALOGUE_S,
+        minimum_interval_seconds=archive.watch.every_s or every_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Asks the STAC catalogue what it has; another answer than before is fetched.",
+        description=f"{told}; another answer than before is fetched.",
+        required_resource_keys={"lake"} if archive.is_in_bucket else None,
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        from lib.stac_items import find_items
-
-        if archive.stac is None:
-            return dg.SkipReason("no catalogue any more")
         try:
-            items = find_items(archive.stac)
+            mark, count = ask(context)
         except DinolakeError as error:
             return dg.SkipReason(str(error))
-        mark = hashlib.sha256(
-            json.dumps([(item.at, item.document, item.reason) for item in items], sort_keys=True).encode()
-        ).hexdigest()[:32]
         last = context.instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
         has_failed = bool(last) and last[0].status == dg.DagsterRunStatus.FAILURE
         if context.cursor == mark and not has_failed:
-            return dg.SkipReason(f"{len(items):,} items, as before")
+            return dg.SkipReason(f"{count:,} items, as before")
         if last and not last[0].is_finished:
             return dg.SkipReason("the last answer is still being fetched")
         request = dg.RunRequest(tags={"dagster/max_runtime": str(MAX_RUNTIME_S)})

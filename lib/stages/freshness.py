@@ -23,7 +23,7 @@ class Freshness:
 def source_freshness(work: Work) -> Freshness:
     """Whether the source can be looked at, and something came within `watch.quiet_after_days`."""
     archive = work.archive
-    if archive.root is not None:
+    if archive.root is not None and not archive.is_in_bucket:
         try:
             look(archive, work.lake, {})
         except DinolakeError as error:

@@ -109,23 +109,26 @@ def _look(root: Path, entry: os.DirEntry[str], path: str, sought: Sought) -> See
     except OSError as error:
         reason = "a broken link" if is_link else f"can't be looked at: {error.strerror}"
         return Seen(shown, 0, 0, reason)
-    suffix = _suffix(entry.name)
     if target is not None and not target.is_relative_to(root):
         return Seen(shown, 0, 0, "a link that leads out of the archive's folder")
     if stat.S_ISDIR(facts.st_mode):
         return Seen(shown, 0, 0, "a link to a folder; links to folders aren't followed")
     if not stat.S_ISREG(facts.st_mode):
         return Seen(shown, 0, 0, "not a regular file (a pipe, socket or device)")
-    reason = ""
-    if not _is_utf8(entry.name):
-        reason = "its name is no valid UTF-8: rename it"
-    elif suffix in AUDIO_SUFFIXES:
-        reason = f"sound only, by its name ({suffix})"
-    elif suffix not in sought.suffixes:
-        reason = f"no {sought.noun}, by its name ({suffix or 'no ending'})"
-    elif facts.st_size == 0:
+    reason = fault_in_name(entry.name, sought)
+    if not reason and facts.st_size == 0:
         reason = "empty file (0 bytes)"
     return Seen(shown, facts.st_size, facts.st_mtime_ns, reason)
+
+
+def fault_in_name(name: str, sought: Sought) -> str:
+    """Why a file of that name isn't opened; "" when it is."""
+    suffix = _suffix(name)
+    if not _is_utf8(name):
+        return "its name is no valid UTF-8: rename it"
+    if suffix in AUDIO_SUFFIXES:
+        return f"sound only, by its name ({suffix})"
+    return "" if suffix in sought.suffixes else f"no {sought.noun}, by its name ({suffix or 'no ending'})"
 
 
 def _suffix(name: str) -> str:

@@ -42,14 +42,14 @@ class Registered:
 
 
 def root_of(archive: Archive, lake: Lake) -> Path:
-    """The folder that holds an archive's sources: its own, or where its dataset is unpacked.
+    """The folder that holds an archive's sources: its own, or where they are fetched to.
 
     Raises:
         CatalogError: The entry names neither.
     """
-    if archive.root is not None:
+    if archive.root is not None and not archive.is_in_bucket:
         return Path(archive.root).expanduser().absolute()
-    if archive.dataset is None and archive.stac is None:
+    if archive.dataset is None and archive.stac is None and not archive.is_in_bucket:
         raise CatalogError(
             f"the catalog entry [archives.{archive.name}] has no `root`, nor a `dataset` to download: "
             'give it the folder of its files, root = "/path/to/them".'
@@ -179,11 +179,11 @@ def seen_at(
         seen = {
             path: found for path, found in seen.items() if not any(fnmatch(f"/{path}", p) for p in beside)
         }
+    if archive.stac is not None or archive.is_in_bucket:
+        seen |= {path: Seen(path, 0, 0, reason) for path, reason in _not_fetched(root).items()}
     if not accept_empty:
         has_any = any(not found.reason for found in seen.values())
         _require_most_there(archive, root, known, seen, has_any=has_any)
-    if archive.stac is not None:
-        seen |= {path: Seen(path, 0, 0, reason) for path, reason in _not_fetched(root).items()}
     return {path: found for path, found in seen.items() if not is_forgotten(path, forgotten)}
 
 
@@ -225,7 +225,7 @@ def _require_most_pairs(
 
 
 def note_not_fetched(root: Path, reasons: Mapping[str, str]) -> None:
-    """Keep what couldn't be fetched from a catalogue, and why: rows of the archive's items."""
+    """Keep what couldn't be fetched from a catalogue or bucket, and why: rows of the archive's items."""
     write_whole(root.parent / "_downloads" / root.name / _NOT_FETCHED, json.dumps(reasons))
 
 
