@@ -26,7 +26,7 @@ from lib.conditions import matching
 from lib.errors import DamagedShardError, LakeError
 from lib.ledger import Ledger, LedgerItem
 from lib.processes import is_alive
-from lib.remembered import remembered
+from lib.remembered import remembered, take_over
 from lib.shard_files import (
     ROW_GROUP,
     Facts,
@@ -38,7 +38,7 @@ from lib.shard_files import (
     footer_crc,
     read_footer,
 )  # fmt: skip
-from lib.whole_files import sync, write_whole
+from lib.whole_files import remove_whole, sync, write_whole
 
 if TYPE_CHECKING:
     from lib.working_copy import WorkingCopy
@@ -153,14 +153,8 @@ class Lake:
         return found
 
     def _take_over(self, keys: Sequence[str]) -> None:
-        """Note what another machine committed or removed, in place of what the ledger knew."""
-        found = (key.removesuffix(".parquet").split("/") for key in keys if key.endswith(".parquet"))
-        shards = [parts for parts in found if len(parts) in (3, 4)]
-        for archive, stage, *contract, shard in shards:
-            self.ledger.drop_stage(archive, stage, "".join(contract), shard)
-        for archive in {archive for archive, stage, *_ in shards if stage == "items"}:
-            self.ledger.write_items(archive, (item for _, item in self._remembered(archive)))
         if self._copy and keys:
+            take_over(self.ledger, keys, self._remembered)
             self._copy.heed(keys)
 
     def _remembered(self, archive: str = "[a-z]*") -> Iterator[tuple[str, LedgerItem]]:
@@ -231,8 +225,12 @@ class Lake:
     def drop_shard(self, archive: str, shard: str) -> None:
         """Remove a shard's files in every stage: its items went to another one."""
         for file in (self.root / archive).glob(f"**/{shard}.parquet"):
-            self._copy.remove(file) if self._copy else file.unlink(missing_ok=True)
+            self.remove(file)
         self.ledger.drop_shards(archive, [shard])
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the lake, or a folder with all in it; of a lake on S3, from the store too."""
+        self._copy.remove(path) if self._copy else remove_whole(path)
 
     def temporary(self, suffix: str) -> Path:
         """A name in the lake's `_tmp` folder that says whose it is, so that a dead process's can be swept."""
@@ -310,10 +308,13 @@ class Lake:
         for pause_s in (0.0, 0.05, 0.5):
             time.sleep(pause_s)
             noted = self.ledger.stage(place.archive, place.stage, place.contract, shard=place.shard)
-            _, facts = noted.get(place.shard, ("", {}))
+            mark, facts = noted.get(place.shard, ("", {}))
             if not facts.get("footer_crc") or facts["bytes"] != path.stat().st_size:
                 return
             if facts["footer_crc"] == footer_crc(path):
+                return
+            # Of a writer that was killed before its note: another file, not a damaged one.
+            if (footer := read_footer(path)) and footer[0] != mark:
                 return
         raise FooterError("its footer isn't what was written")
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from lib.columns import vectors_column, vectors_of
-from lib.errors import LakeError, QueryError
+from lib.errors import DamagedShardError, LakeError, QueryError
 from lib.lake import Lake, Place
 
 SCHEMA = pa.schema([("name", pa.string()), ("value", pa.int64())])
@@ -114,3 +114,17 @@ def test_two_processes_write_the_ledger_at_once_without_losing_a_note(lake):
     runs = [subprocess.Popen([sys.executable, "-c", code, name], env=os.environ) for name in "pq"]
     assert [run.wait() for run in runs] == [0, 0]
     assert len(lake.ledger.stage("a", "items")) == 200
+
+
+def test_a_footer_that_isnt_what_was_written_is_damage_and_a_commit_nobody_noted_is_none(lake):
+    commit(lake, 1, "one")
+    noted = lake.ledger.stage("talks", "frames")["s00000"]
+    commit(lake, 2, "two")
+    # As a writer leaves it that is killed between the move and the note.
+    lake.ledger.write_stage("talks", "frames", "", "s00000", fingerprint=noted[0], facts=noted[1])
+    assert lake.read(PLACE).to_pylist() == [{"name": "a", "value": 2}]
+    commit(lake, 1, "one")
+    path = lake.path(PLACE)
+    path.write_bytes(path.read_bytes().replace(b"value", b"valuf"))
+    with pytest.raises(DamagedShardError, match="footer isn't what was written"):
+        lake.read(PLACE)
