@@ -224,7 +224,7 @@ class _Update:
     def _rows(self, shard: str) -> pa.Table:
         table = self._indexed_as.rows(self._work, shard, True).select([*self._indexed_as.columns, "vector"])
         count = table.num_rows
-        return table.append_column("shard", pa.array([shard] * count)).append_column(
+        return table.append_column("shard", pa.array([shard] * count, pa.string())).append_column(
             "is_gone", pa.array(np.zeros(count, bool))
         )
 
