@@ -4,7 +4,6 @@ Whoever reads may hold what was just superseded, so nothing goes before it was o
 """
 
 import re
-import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,31 +98,15 @@ def remove(lake: Lake, litter: Sequence[Litter]) -> int:
         contracts = {one.contract for one in litter if one.archive == name}
         if (lake.root / name).is_dir():
             drop_published(lake, name, sorted(_indexed_under(lake, name, contracts)))
-    freed, touched = 0, set[Place]()
+    freed = 0
     for one in litter:
         with _as_found(lake, one) as still_is:
             if not still_is:
                 continue
-            touched |= _stages_in(lake, one)
             _strike_off(lake, one)
-            if one.path.is_dir() and not one.path.is_symlink():
-                shutil.rmtree(one.path, ignore_errors=True)
-            else:
-                one.path.unlink(missing_ok=True)
+            lake.remove(one.path)
         freed += 0 if one.path.exists() else one.bytes
-    for place in sorted(touched, key=str):
-        with lake.lock(place):
-            pass  # letting go of it takes what is gone here out of a lake on S3, too
     return freed
-
-
-def _stages_in(lake: Lake, one: Litter) -> set[Place]:
-    """The stages whose files go."""
-    inside = one.path.relative_to(lake.root).parts
-    if not one.archive or inside[0] != one.archive:
-        return set()
-    stages = [inside[1]] if len(inside) > 1 else [path.name for path in entries_of(one.path) if path.is_dir()]
-    return {Place(one.archive, stage, "gc") for stage in stages}
 
 
 @contextmanager

@@ -216,4 +216,4 @@ def _read(lake: Lake, name: str, file: str) -> dict[str, str] | list[str]:
 
 
 def _write(lake: Lake, name: str, file: str, told: dict[str, str] | list[str]) -> None:
-    write_whole(lake.root / name / file, json.dumps(told, indent=0))
+    write_whole(lake.root / name / file, json.dumps(told, indent=0), lasting=True)

@@ -5,7 +5,6 @@ finds the note and goes on. What a run has made again by then is clean; what it 
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from lib.errors import DinolakeError
 from lib.forget import PURGE_NOTE, purged_shards, register_lock
 from lib.lake import WHOLE, Facts, Lake, Mark, Place, fingerprint, write_whole
 from lib.ledger import LedgerItem
-from lib.serving import INDEX_STAGES, contracts_by_stage, pointer_lock, served
+from lib.serving import INDEX_STAGES, contracts_by_stage, served
 from lib.stages.line import line_of
 from lib.stages.making import Work
 from lib.stages.sources import root_of
@@ -68,13 +67,12 @@ def finish(lake: Lake, archive: Archive) -> int:
     kept = _kept_contracts(lake, archive)
     changed = 0
     for stage in line_of(archive).stages:
-        # What goes here goes from a lake on S3 when its stage is let go of.
+        # What is written here is in a lake on S3 when its stage is let go of.
         with lake.lock(Place(name, stage.name, "gc")):
             changed += _go_through(lake, archive, stage, kept.get(stage.name), shards, standing)
     _drop_leftovers(lake, archive)
     lake.ledger.vacuum()
-    with pointer_lock(lake, name):
-        (lake.root / name / PURGE_NOTE).unlink(missing_ok=True)
+    lake.remove(lake.root / name / PURGE_NOTE)
     return changed
 
 
@@ -123,14 +121,14 @@ def _drop_stage(lake: Lake, name: str, stage: Stage, folder: Path) -> int:
         for shard in lake.ledger.stage(name, stage.name, contract):
             lake.ledger.drop_stage(name, stage.name, contract, shard)
     is_there = folder.is_dir()
-    shutil.rmtree(folder, ignore_errors=True)
+    lake.remove(folder)
     return int(is_there)
 
 
 def _drop_contract(lake: Lake, name: str, stage: str, folder: Path) -> None:
     for shard in lake.ledger.stage(name, stage, folder.name):
         lake.ledger.drop_stage(name, stage, folder.name, shard)
-    shutil.rmtree(folder)
+    lake.remove(folder)
 
 
 def _strike_stage(lake: Lake, place: Place, stage: Stage, shards: set[str], standing: dict[str, str]) -> int:
@@ -148,7 +146,7 @@ def _strike_stage(lake: Lake, place: Place, stage: Stage, shards: set[str], stan
             changed += _strike_file(lake, each, standing)
         else:
             changed += lake.path(each).is_file()
-            lake.path(each).unlink(missing_ok=True)
+            lake.remove(lake.path(each))
             lake.ledger.drop_stage(each.archive, each.stage, each.contract, shard)
     if stage.name in INDEX_STAGES.values():
         changed += _strike_index(lake, place, standing)
@@ -169,7 +167,7 @@ def _strike_file(lake: Lake, place: Place, standing: dict[str, str]) -> int:
         if footer is None:
             # Damaged, or not there: whatever is in it can't be told.
             is_there = path.is_file()
-            path.unlink(missing_ok=True)
+            lake.remove(path)
             return int(is_there)
         file = pq.ParquetFile(path)
         columns = [name for name in (*_ITEM_COLUMNS, _FITTED_ON) if name in file.schema_arrow.names]
@@ -275,7 +273,7 @@ def _strike_maps(lake: Lake, place: Place, folder: Path) -> int:
     )
     maps = [p for p in folder.iterdir() if p.suffix != ".parquet" and p.name.partition(".")[0] not in tiles]
     for path in maps:
-        path.unlink(missing_ok=True)
+        lake.remove(path)
     return len(maps)
 
 
@@ -286,7 +284,7 @@ def _strike_report(lake: Lake, archive: Archive, stage: Stage) -> int:
         if Work(lake, archive).is_current(stage.name):
             return 0
     is_there = folder.is_dir()
-    shutil.rmtree(folder, ignore_errors=True)
+    lake.remove(folder)
     return int(is_there)
 
 
@@ -300,7 +298,7 @@ def _drop_folders(lake: Lake, place: Place, what: str) -> None:
         named = {str(footer[1].notes.get(what, "")) for footer in footers if footer}
         for path in _folders(lake.path(place).parent, what):
             if path.name not in named:
-                shutil.rmtree(path, ignore_errors=True)
+                lake.remove(path)
 
 
 def _folders(folder: Path, what: str) -> Iterator[Path]:
@@ -311,7 +309,9 @@ def _folders(folder: Path, what: str) -> Iterator[Path]:
 def _drop_leftovers(lake: Lake, archive: Archive) -> None:
     """Copies of whole files that stand nowhere in a line: put aside, left by kills, or made for show."""
     lake.sweep()
-    shutil.rmtree(lake.root / "_broken" / archive.name, ignore_errors=True)
-    (lake.root / "_downloads" / archive.name / "not_fetched.json").unlink(missing_ok=True)
+    lake.remove(lake.root / "_broken" / archive.name)
+    root = root_of(archive, lake)
+    if root.is_relative_to(lake.root):
+        lake.remove(root.parent / "_downloads" / root.name / "not_fetched.json")
     if (archive.dataset or "").startswith("demo"):
-        shutil.rmtree(lake.root / "_demo", ignore_errors=True)  # `make demo` shows it again
+        lake.remove(lake.root / "_demo")  # `make demo` shows it again

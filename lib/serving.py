@@ -5,19 +5,17 @@ one is made and has passed its checks; then the switch, and the way back, are on
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from lib.catalog import Archive
 from lib.errors import DinolakeError, IndexMissingError, LakeError
-from lib.lake import Lake, Place
+from lib.lake import Lake, Place, write_whole
 from lib.stages.line import contract_id_of, line_of
 from lib.stages.making import Work
 from lib.stages.published_index import index_folder
@@ -241,27 +239,9 @@ def point_at(work: Work, pointer: Pointer | None, *, held: str = "") -> None:
 
 
 def _write(lake: Lake, name: str, pointer: Pointer) -> None:
-    path = lake.root / name / POINTER
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = lake.temporary(".json")
-    try:
-        # On the disk before it is in place: half of it would be no archive at all.
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(asdict(pointer), file, indent=1, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    told = json.dumps(asdict(pointer), indent=1, ensure_ascii=False)
+    # On the disk before it is in place: half of it would be no archive at all.
+    write_whole(lake.root / name / POINTER, told, lasting=True)
 
 
 def _pointer_or_none(lake: Lake, name: str) -> Pointer | None:

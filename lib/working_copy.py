@@ -9,6 +9,7 @@ import hashlib
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -21,6 +22,7 @@ from lib.errors import LakeError, StoreError
 from lib.object_store import ObjectStore, Stored
 from lib.processes import is_alive
 from lib.settings import read_settings
+from lib.whole_files import remove_whole
 
 # What a long-lived server asks of the store at most, however often the lake is opened.
 _PULL_EVERY_S = 10.0
@@ -72,12 +74,15 @@ class WorkingCopy:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".store.lock")
         self._pulled_at: float | None = None
+        self._held = Counter[tuple[str, str]]()
         with self._noting() as notes:
             notes.executescript(_TABLES)
 
     @contextmanager
     def _noting(self) -> Iterator[sqlite3.Connection]:
         with closing(sqlite3.connect(self.folder / ".store.sqlite", timeout=60)) as notes, notes:
+            # Keys may have names in them that were forgotten.
+            notes.execute("PRAGMA secure_delete = ON")
             yield notes
 
     def key(self, path: Path) -> str:
@@ -137,11 +142,24 @@ class WorkingCopy:
             gone = [key for key in known if key not in there]
             for key in gone:
                 (self.folder / key).unlink(missing_ok=True)
+            self._drop_empty({(self.folder / key).parent for key in gone})
             self._tell(gone)
             self._forget(gone)
 
+    def _drop_empty(self, folders: Iterable[Path]) -> None:
+        """Folders that held what is gone, and those that held nothing else."""
+        busy = {self.folder / archive / stage for archive, stage in self._begun()}
+        for folder in folders:
+            while folder != self.folder and not busy & {folder, *folder.parents}:
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break
+                folder = folder.parent
+
     def begin(self, archive: str, stage: str) -> None:
         """Note that files of a stage may change: killed, this process leaves them to the next to put."""
+        self._held[archive, stage] += 1
         with self._noting() as notes:
             notes.execute("INSERT OR IGNORE INTO begun VALUES (?,?,?)", [archive, stage, os.getpid()])
 
@@ -149,12 +167,16 @@ class WorkingCopy:
         """Put what changed of a stage, and beside the stages, into the store; remove what is gone."""
         with self._lock:
             self._push(archive, stage)
-        self._ended(archive, stage, os.getpid())
+        self._held[archive, stage] -= 1
+        # Shards are locked within what is locked for a whole stage.
+        if not self._held[archive, stage]:
+            self._ended(archive, stage, os.getpid())
 
     def commit(self, partial: Path, final: Path) -> None:
         """Put a finished file, after what lies beside it and it may point to, then move it into place."""
         key = self.key(final)
         with self._lock:
+            final.parent.mkdir(parents=True, exist_ok=True)
             if final.suffix == ".parquet":
                 self._push_changed(
                     [path for path in _files(final.parent) if path.suffix != ".parquet"],
@@ -165,11 +187,16 @@ class WorkingCopy:
             self._note(key, stored)
 
     def remove(self, path: Path) -> None:
-        """Remove a file here and there."""
+        """Remove a file, or a folder with all in it, here and there."""
         with self._lock:
-            self.store.remove(self.key(path))
-            path.unlink(missing_ok=True)
-            self._forget([self.key(path)])
+            below = self._known(f"{path.relative_to(self.folder).as_posix()}/")
+            keys = [*below] if below or path.is_dir() else [key] if (key := self.key(path)) else []
+            # What points goes before what it points to. Killed on the way, the next pull removes it here.
+            for group in reversed(list(_in_order(keys))):
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    list(pool.map(self.store.remove, group))
+            remove_whole(path)
+            self._forget(keys)
 
     def _push(self, archive: str, stage: str) -> None:
         known = self._known(f"{archive}/{stage}/") | {
