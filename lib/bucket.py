@@ -6,19 +6,19 @@ reason and stops no other.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 from filelock import FileLock
 
+from lib.bucket_keys import is_folder, is_marker, refused_of, shown
 from lib.catalog import Archive
 from lib.download import Progress
 from lib.errors import CatalogError, FetchError, LakeError
 from lib.object_store import ObjectStore, Stored
-from lib.stages.scan import MARKER, SOUGHT, fault_in_name
 from lib.stages.sources import FEW_REMOVED
 
 # Versions of what was fetched, by digests of the keys: an item that is forgotten stands nowhere.
@@ -26,8 +26,9 @@ _MANIFEST = "bucket.json"
 _AT_ONCE = 8
 # After so many the manifest is written: what a killed process had fetched isn't fetched again.
 _BATCH = 64
-_MAX_PART = 255  # bytes of a file's name
 _FAILURES_IN_A_ROW = 3
+# A look has others waiting: Dagster gives a sensor a minute.
+_GLANCE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def look_ahead(archive: Archive, into: Path, *, skip: Callable[[str], bool] = la
     Raises:
         FetchError: As `mirror`.
     """
-    plan = _compare(archive, into, _list(_open(archive.root)), skip)
+    plan = _compare(archive, into, _glance(archive.root), skip)
     return Ahead(len(plan.wanted), len(plan.gone))
 
 
@@ -102,7 +103,7 @@ def listing_mark(
     Raises:
         FetchError, CatalogError: As `mirror`.
     """
-    listed = _list(_open(archive.root))
+    listed = _glance(archive.root)
     _require_most_left(archive, _compare(archive, into, listed, skip))
     told = json.dumps(sorted((key, about.etag, about.bytes) for key, about in listed.items()))
     return hashlib.sha256(told.encode()).hexdigest()[:32], len(listed)
@@ -114,7 +115,7 @@ def count_objects(address: str) -> int:
     Raises:
         FetchError: As `mirror`; or it is no address of a bucket.
     """
-    return len(_list(_open(address)))
+    return len(_glance(address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,11 @@ def _compare(
     archive: Archive, into: Path, listed: Mapping[str, Stored], skip: Callable[[str], bool]
 ) -> _Plan:
     listed = {key: about for key, about in listed.items() if not skip(key)}
-    refused = dict(_refused(archive, listed))
+    refused = dict(refused_of(archive.line, listed))
     objects = {
         key: about
         for key, about in listed.items()
-        if _shown(key, listed) not in refused and not _is_folder(key, about) and not _is_marker(key, listed)
+        if shown(key, listed) not in refused and not is_folder(key, about) and not is_marker(key, listed)
     }
     local = dict(_local(into))
     versions = _versions(into)
@@ -151,54 +152,6 @@ def _compare(
         len(listed), set(objects), {path for path in local if not skip(path)}, wanted, gone, refused,
         {digest: version for digest, version in versions.items() if digest in kept},
     )  # fmt: skip
-
-
-def _is_folder(key: str, about: Stored) -> bool:
-    """Whether it is what consoles put for an empty folder."""
-    return key.endswith("/") and about.bytes == 0
-
-
-def _is_marker(key: str, listed: Collection[str]) -> bool:
-    return key.endswith(MARKER) and key.removesuffix(MARKER) in listed
-
-
-def _refused(archive: Archive, listed: Mapping[str, Stored]) -> Iterator[tuple[str, str]]:
-    """What isn't fetched, by the path of its row, and why."""
-    above = {
-        "/".join(parts[:count])
-        for key in listed if not _fault_in_key(key) and (parts := key.split("/"))
-        for count in range(1, len(parts))
-    }  # fmt: skip
-    sought = SOUGHT[archive.line]
-    for key, about in listed.items():
-        if _is_folder(key, about) or _is_marker(key, listed):
-            continue
-        reason = _fault_in_key(key)
-        if not reason and key in above:
-            reason = "other objects lie below its name, so that it would be a file and a folder: rename it"
-        if not reason and not key.lower().endswith(sought.beside):
-            reason = fault_in_name(key.rpartition("/")[2], sought)
-        if reason:
-            yield _shown(key, listed), reason
-
-
-def _fault_in_key(key: str) -> str:
-    parts = key.split("/")
-    if key.endswith("/"):
-        return 'its key ends with "/": it can\'t be a file'
-    if any(part in ("", ".", "..") for part in parts) or "\0" in key:
-        return "its key is no path below the prefix: rename it"
-    if any(len(part.encode(errors="surrogatepass")) > _MAX_PART for part in parts):
-        return f"a part of its key is longer than {_MAX_PART} bytes: rename it"
-    return ""
-
-
-def _shown(key: str, listed: Collection[str]) -> str:
-    """The path of an object's row: its key, or what can't be taken for a path elsewhere."""
-    if key and not _fault_in_key(key):
-        return key
-    plain = quote(key, safe="", errors="surrogatepass").replace(".", "%2E")
-    return plain if plain not in listed else f"{plain}%00"
 
 
 def _require_most_left(archive: Archive, plan: _Plan) -> None:
@@ -304,14 +257,18 @@ class _Mirroring:
             folder = folder.parent
 
 
-def _open(address: str | None) -> ObjectStore:
+def _glance(address: str | None) -> dict[str, Stored]:
+    return _list(_open(address, patience_s=_GLANCE_S))
+
+
+def _open(address: str | None, **more: float) -> ObjectStore:
     # Not shown: what is before an "@" may be a key's secret.
     if "@" in (address or ""):
         raise FetchError(
             'the address of a bucket has an "@": keys belong in the environment, AWS_ACCESS_KEY_ID …'
         )
     try:
-        return ObjectStore(address or "", holds="source")
+        return ObjectStore(address or "", holds="source", **more)
     except LakeError as error:
         raise FetchError(str(error)) from error
 
@@ -328,9 +285,12 @@ def _work(into: Path) -> Path:
 
 
 def _local(into: Path) -> Iterator[tuple[str, int]]:
-    for path in into.rglob("*"):
-        if path.is_file():
-            yield path.relative_to(into).as_posix(), path.stat().st_size
+    # Paths as text: 100,000 of them made relative one by one take several times as long.
+    start = len(str(into)) + 1
+    for folder, _, names in os.walk(into):
+        for name in names:
+            path = f"{folder}/{name}"
+            yield path[start:], Path(path).stat().st_size
 
 
 def _versions(into: Path) -> dict[str, list[str | int]]:

@@ -41,12 +41,13 @@ class ObjectStore:
         url: `s3://bucket/prefix`. Where the store is, and the keys to it, are told by the environment as for
             every S3 program: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SHARED_CREDENTIALS_FILE …
         holds: What is kept there, for messages.
+        patience_s: For how long what may pass is tried again.
 
     Raises:
         LakeError: The address is none of S3's, or what speaks to S3 isn't installed.
     """
 
-    def __init__(self, url: str, *, holds: str = "lake"):
+    def __init__(self, url: str, *, holds: str = "lake", patience_s: float = _PATIENCE_S):
         scheme, _, rest = url.partition("://")
         self._prefix, self._holds = rest.strip("/"), holds
         if scheme != "s3" or not self._prefix:
@@ -57,7 +58,7 @@ class ObjectStore:
             )
         self.url = f"s3://{self._prefix}"
         self._files = self._opened()
-        self._patience_s = _PATIENCE_S
+        self._longest_s = self._patience_s = patience_s
 
     def _opened(self) -> Any:
         """A session of its own: it reads the keys anew, from wherever they are."""
@@ -166,13 +167,13 @@ class ObjectStore:
         while True:
             try:
                 done = act()
-                self._patience_s = _PATIENCE_S
+                self._patience_s = self._longest_s
                 return done
             except Exception as error:  # noqa: BLE001 - what it may be is botocore's, aiohttp's or the system's
                 refusals += _is_refusal(error)
                 waited_s = time.monotonic() - began
                 if not _may_pass(error) or waited_s > self._patience_s or refusals >= _REFUSALS:
-                    self._patience_s = min(_PATIENCE_S, _PATIENCE_AFTER_S)
+                    self._patience_s = min(self._longest_s, _PATIENCE_AFTER_S)
                     # Tried for long enough: the cause is told as one that no other retry waits for.
                     raise self._told(what, error, waited_s) from OSError(str(error))
                 if _is_refusal(error):

@@ -197,10 +197,10 @@ def is_source_due(archive: Archive, lake: Lake) -> bool:
 def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
     """The archive with the items that a run would register, and what is new in each shard."""
     known = work.lake.ledger.items(work.archive.name)
-    if work.archive.is_in_bucket:
-        _tell_bucket(work)
-        if not root_of(work.archive, work.lake).is_dir():
-            return replace(work, items=known), {}
+    if work.archive.is_in_bucket and not root_of(work.archive, work.lake).is_dir():
+        _log.warning("%s: its objects are fetched by the first run; until then nothing is known of them.",
+                     work.archive.name)  # fmt: skip
+        return replace(work, items=known), {}
     try:
         items = foresee(work.archive, work.lake)
     except CatalogError as error:
@@ -213,11 +213,16 @@ def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
     return replace(work, items=items), _at_source(known, items)
 
 
-def _tell_bucket(work: Work) -> None:
-    """Warn that a plan is of what was last fetched, where the bucket holds something else by now."""
+def warn_of_bucket(work: Work) -> None:
+    """Warn that a plan is of what was last fetched, where the bucket holds something else by now.
+
+    No part of the plan itself: what shows many archives asks no store.
+    """
+    archive = work.archive
+    if not archive.is_in_bucket:
+        return
     from lib.bucket import look_ahead
 
-    archive = work.archive
     out = forgotten_of(work.lake, archive.name)
     try:
         ahead = look_ahead(archive, root_of(archive, work.lake), skip=lambda key: is_forgotten(key, out))

@@ -127,7 +127,9 @@ class WatchConfig(Section):
 
     is_on: bool = Field(default=True, description="whether a sensor looks for new, changed and removed files")
     every_s: int | None = Field(
-        default=None, ge=5, description="seconds between two looks; left out: 30, of a STAC catalogue 3600"
+        default=None,
+        ge=5,
+        description="seconds between two looks; left out: 30, of a bucket 300, of STAC 3600",
     )
     max_removed_pct: float = Field(
         default=30.0, ge=0, le=100,

@@ -5,7 +5,7 @@ from typing import Any
 from lib.catalog import Archive
 from lib.errors import BackboneUnavailableError, DinolakeError, UsageError
 from lib.lake import WHOLE, Lake, Place
-from lib.plan import StagePlan, plan_archive
+from lib.plan import StagePlan, plan_archive, warn_of_bucket
 from lib.stages.line import LINES
 from lib.stages.making import Work
 from lib.stages.verify import rejected_share
@@ -58,6 +58,7 @@ def list_plans(name: str | None) -> list[dict[str, Any]]:
 
 
 def _plan(work: Work) -> dict[str, Any]:
+    warn_of_bucket(work)
     stages = {stage: counted.as_json() for stage, counted in _planned(work).items()}
     return {"archive": work.archive.name, "stages": stages}
 

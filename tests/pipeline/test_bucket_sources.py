@@ -3,13 +3,20 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import dagster as dg
 import pytest
+from place import Place, make_videos
+from scenes import scene_archive, write_scene
 from servers import S3, s3
 
 from lib.bucket import mirror
 from lib.catalog import Archive
 from lib.errors import CatalogError, FetchError
+from lib.lake import Lake
 from lib.sections import EmbeddingConfig
+from lib.stages.acquire import acquire
+from lib.stages.scan import content_hash
+from orchestration.sensors import sensors_of
 
 SECRET = "do-not-tell-7f3a"
 
@@ -189,3 +196,78 @@ def test_without_s3fs_it_says_what_to_install(source, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "s3fs", None)
     with pytest.raises(FetchError, match=r"pip install 'dinolake\[server\]'"):
         mirror(source.archive, source.into)
+
+
+def test_the_sensor_has_a_listing_fetched_once_and_no_mass_deletion(source, tmp_path):
+    for number in range(10):
+        source.put(f"v{number}.mp4")
+    lake, archive = Lake(tmp_path / "lake"), source.archive
+    watch = next(sensor for sensor in sensors_of(archive) if sensor.name == "talks__watch")
+    assert (watch.job_name, watch.minimum_interval_seconds) == ("talks__run_sources", 300)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def tick(cursor):
+            context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"lake": lake})
+            return watch.evaluate_tick(context)
+
+        first = tick(None)
+        assert len(first.run_requests) == 1
+        acquire(archive, lake)
+        again = tick(first.cursor)
+        assert not again.run_requests and again.skip_message == "10 items, as before"
+        source.put("v0.mp4", b"other")
+        changed = tick(first.cursor)
+        assert len(changed.run_requests) == 1 and changed.cursor != first.cursor
+        for number in range(7):
+            source.delete(f"v{number}.mp4")
+        assert "--accept-removed" in tick(changed.cursor).skip_message
+
+
+def test_a_reject_that_was_never_fetched_is_no_known_item_that_vanished(source, tmp_path):
+    for number in range(9):
+        source.put(f"note{number}.txt")
+    source.put("a.mp4")
+    lake = Lake(tmp_path / "lake")
+    assert acquire(source.archive, lake).files == 10
+    assert acquire(source.archive, lake).removed == 0
+
+
+def test_scenes_in_a_bucket_are_registered_with_their_metadata_beside_them(source, tmp_path):
+    archive = scene_archive(tmp_path / "scenes").model_copy(update={"root": source.archive.root})
+    scene = write_scene(tmp_path / "scenes", "20240105")
+    source.put(scene.name, scene.read_bytes())
+    source.put(f"{scene.stem}.json", b"{}")
+    lake = Lake(tmp_path / "lake")
+    acquire(archive, lake)
+    (item,) = lake.ledger.items("fields")
+    assert (item.path, item.reason, item.content_hash) == (scene.name, "", content_hash(scene))
+
+
+@pytest.mark.slow
+def test_an_archive_in_a_bucket_runs_as_one_in_a_folder_and_follows_its_objects(source, tmp_path):
+    folder, bucket = Place(tmp_path / "folder"), Place(tmp_path / "bucket")
+    make_videos(folder.videos, 3)
+    for path in folder.videos.iterdir():
+        source.put(path.name, path.read_bytes())
+    folder.add()
+    folder.run()
+    bucket.folder.mkdir()
+    added = bucket.call(
+        "add", "talks", "video", f"s3://lake/{source.prefix}", "--backbone", "efficientnet_lite0"
+    )
+    assert added.returncode == 0, added.stderr
+    bucket.run()
+    for stage in ("items", "frame_embeddings"):
+        assert bucket.rows(stage) == folder.rows(stage)
+
+    source.delete("v0.mp4")
+    source.put("v3.mp4", (folder.videos / "v0.mp4").read_bytes() + b"\0")
+    planned = bucket.call("plan", "talks")
+    assert "1 objects are new or changed and 1 are gone" in planned.stderr
+    assert bucket.call("forget", "talks", "v1.mp4").returncode == 0
+    bucket.run()
+    bucket.run()
+    held = sorted(path.name for path in (bucket.lake / "_sources" / "talks").iterdir())
+    assert held == ["v2.mp4", "v3.mp4"]
+    standing = {item.path for item in Lake(bucket.lake).ledger.items("talks") if not item.removed}
+    assert standing == {"v2.mp4", "v3.mp4"}
