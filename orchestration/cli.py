@@ -3,6 +3,7 @@
 Messages go to standard error; standard output has results, or one JSON document with --json.
 """
 
+import logging
 import os
 import sys
 import warnings
@@ -27,10 +28,16 @@ app = typer.Typer(
 )
 
 
+# Whose errors mean that what Dagster remembers can't be had.
+_STORAGE = ("dagster_postgres", "psycopg2", "sqlalchemy")
+
+
 def main() -> None:
     """Run a command; an expected error is one message and its exit status, never a traceback."""
     # What Dagster marks as beta is for us to know, not for every run to print.
     warnings.filterwarnings("ignore", message=".*is currently in beta.*")
+    # Each attempt on a database that is gone would be told; what it comes to is one message.
+    logging.getLogger().addFilter(lambda told: "Retrying failed database" not in str(told.msg))
     try:
         app()
     except DinolakeError as error:
@@ -50,6 +57,12 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("DINOLAKE_TRACEBACK"):
             raise
+        if type(error).__module__.startswith(_STORAGE):
+            cause = error.__cause__ or error
+            first, *_ = [*str(cause).splitlines(), type(cause).__name__]
+            what = f"dinolake: Dagster's storage can't be reached ({first.rstrip('.')})."
+            say(f"{what} What is committed stays; once it answers, the same command goes on.")
+            raise SystemExit(1) from None
         what = f"dinolake: this is a bug in Dinolake ({type(error).__name__}: {error})."
         say(f"{what} DINOLAKE_TRACEBACK=1 shows where.")
         raise SystemExit(1) from None

@@ -9,12 +9,16 @@ import dagster as dg
 
 from assets_defs.partitions import dynamic_keys, key_of, shard_of, shards_of
 from assets_defs.shown import FAILED
+from lib import errors
 from lib.catalog import Archive
 from lib.errors import StageFailedError
 from lib.lake import Lake
 from orchestration.outcome import RunOutcome
 
 _RANGE_START, _RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+_OURS = {
+    name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)
+}
 # The events go to the instance, where the UI shows them; a terminal has the outcome.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -145,7 +149,31 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
             if failure is not None and failure.description:
                 reasons.append(failure.description)
             elif error is not None:
-                *_, first = _causes(error)
-                reasons.append(first.message.strip().split(": ", 1)[-1])
+                reasons.append(_told(error))
     reasons.extend(_blocked(result))
-    return " ".join(reasons) or f"the run {result.run_id} failed; `make dev` shows it in the Dagster UI."
+    return (
+        " ".join(reasons)
+        or _failure_to_start(result)
+        or f"the run {result.run_id} failed; `make dev` shows it in the Dagster UI."
+    )
+
+
+def _failure_to_start(result: dg.ExecuteInProcessResult) -> str:
+    """Why no step ran: a resource, as a lake's store, that can't be had; "" where that isn't told."""
+    for event in result.all_events:
+        if event.event_type_value == "RESOURCE_INIT_FAILURE":
+            error = event.engine_event_data.error
+        elif event.is_job_failure:
+            error = event.job_failure_data.error
+        else:
+            continue
+        if error is not None:
+            return _told(error)
+    return ""
+
+
+def _told(error: Any) -> str:
+    """The message of ours among what led to an error, for it has the remedy; else of what was there first."""
+    causes = list(_causes(error))
+    first = next((each for each in causes if each.cls_name in _OURS), causes[-1])
+    return str(first.message).strip().split(": ", 1)[-1]

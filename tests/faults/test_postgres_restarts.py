@@ -73,6 +73,7 @@ def test_a_run_without_its_postgres_ends_with_a_message_and_the_next_goes_on_fro
     server.stop()
     _, told = run.communicate(timeout=200)
     assert run.returncode == 1 and "Traceback" not in told, told
+    assert "Dagster's storage" in told and "Retrying" not in told, told
     before = committed(place)
     assert before and len(before) < SHARDS, "it ended too late to test anything"
     server.start()
