@@ -8,7 +8,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +62,7 @@ class ObjectStore:
     def _opened(self) -> Any:
         """A session of its own: it reads the keys anew, from wherever they are."""
         try:
-            s3fs = import_module("s3fs")
+            import s3fs
         except ImportError as error:
             raise LakeError(
                 f"the {self._holds} {self.url} is on S3, and s3fs isn't installed: "
