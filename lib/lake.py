@@ -6,7 +6,6 @@ A reader sees the old file or the new one, never half of one.
 import hashlib
 import json
 import os
-import shutil
 import socket
 import threading
 import time
@@ -92,7 +91,9 @@ class Lake:
             self._copy = working_copy(str(root))
             self.root, fetched = self._copy.folder, self._copy.pull()
         self.ledger = Ledger(self.root / "ledger.sqlite", self._remembered)
-        self._take_over(fetched)
+        if self._copy and fetched:
+            take_over(self.ledger, fetched, self._remembered)
+            self._copy.heed(fetched)
 
     # -- places ------------------------------------------------------------------------------------------
 
@@ -151,11 +152,6 @@ class Lake:
                 else:
                     found[shard] = self.footer(Place(archive, stage, shard, contract))
         return found
-
-    def _take_over(self, keys: Sequence[str]) -> None:
-        if self._copy and keys:
-            take_over(self.ledger, keys, self._remembered)
-            self._copy.heed(keys)
 
     def _remembered(self, archive: str = "[a-z]*") -> Iterator[tuple[str, LedgerItem]]:
         for folder in sorted(self.root.glob(f"{archive}/items")):
@@ -246,7 +242,7 @@ class Lake:
         for entry in (self.root / "_tmp").glob(f"{socket.gethostname()}-*"):
             pid = entry.name.removeprefix(f"{socket.gethostname()}-").split("-")[0]
             if pid.isdigit() and not is_alive(int(pid)):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+                remove_whole(entry)
                 removed += 1
         return removed
 
