@@ -113,7 +113,8 @@ def count_objects(address: str) -> int:
     """How many objects lie below an address.
 
     Raises:
-        FetchError: As `mirror`; or it is no address of a bucket.
+        FetchError: As `mirror`.
+        CatalogError: It is no address of a bucket.
     """
     return len(_glance(address))
 
@@ -262,11 +263,14 @@ def _glance(address: str | None) -> dict[str, Stored]:
 
 
 def _open(address: str | None, **more: float) -> ObjectStore:
-    # Not shown: what is before an "@" may be a key's secret.
-    if "@" in (address or ""):
-        raise FetchError(
+    place = (address or "").removeprefix("s3://")
+    if "@" in place:
+        # Not shown: what is before it may be a key's secret.
+        raise CatalogError(
             'the address of a bucket has an "@": keys belong in the environment, AWS_ACCESS_KEY_ID …'
         )
+    if not place.strip("/"):
+        raise CatalogError(f"{address!r} is no address of a bucket: that would be s3://BUCKET/PREFIX.")
     try:
         return ObjectStore(address or "", holds="source", **more)
     except LakeError as error:

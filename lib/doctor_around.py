@@ -105,6 +105,8 @@ def _check_dataset(exam: Examination, archive: Archive, lake: Lake | None) -> No
 
 def _check_freshness(exam: Examination, work: Work) -> None:
     archive = work.archive
+    if archive.is_in_bucket:
+        _check_bucket(exam, archive)
     is_there = archive.root is None or archive.is_in_bucket or Path(archive.root).expanduser().exists()
     found = source_freshness(work)
     if not found.is_fresh:
@@ -119,6 +121,17 @@ def _check_freshness(exam: Examination, work: Work) -> None:
     for stage in line_of(archive).stages:
         if stage.name.endswith("_index") and not (left := index_freshness(work, stage.name)).is_fresh:
             exam.find("warning", f"{archive.name}/{stage.name}: {left.told}", f"dinolake run {archive.name}")
+
+
+def _check_bucket(exam: Examination, archive: Archive) -> None:
+    from lib.bucket import count_objects
+
+    try:
+        if not count_objects(archive.root or ""):
+            exam.find("warning", f"{archive.name}: no object lies below {archive.root}.",
+                      "see to the address in its catalog entry")  # fmt: skip
+    except DinolakeError as error:
+        exam.find("error", f"{archive.name}: {error}", "see to the bucket, its address and the credentials")
 
 
 def _check_credentials(exam: Examination, archives: Sequence[Archive]) -> None:

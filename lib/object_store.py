@@ -51,9 +51,7 @@ class ObjectStore:
         self._prefix, self._holds = rest.strip("/"), holds
         if scheme != "s3" or not self._prefix:
             raise LakeError(
-                f"a {holds} can't be kept at {url!r}: point DINOLAKE_LAKE at a folder, or at s3://BUCKET/PREFIX."
-                if holds == "lake"
-                else f"{url!r} is no address in an S3 store: that would be s3://BUCKET/PREFIX."
+                f"a lake can't be kept at {url!r}: point DINOLAKE_LAKE at a folder, or at s3://BUCKET/PREFIX."
             )
         self.url = f"s3://{self._prefix}"
         self._files = self._opened()

@@ -187,7 +187,7 @@ def test_a_bucket_that_is_not_there_is_told_without_the_keys(source):
     ) as told:
         mirror(gone, source.into)
     assert SECRET not in str(told.value)
-    with pytest.raises(FetchError, match="keys belong in the environment") as told:
+    with pytest.raises(CatalogError, match="keys belong in the environment") as told:
         mirror(source.archive.model_copy(update={"root": f"s3://test:{SECRET}@lake/x"}), source.into)
     assert SECRET not in str(told.value)
 
