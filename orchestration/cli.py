@@ -106,8 +106,8 @@ def add(
     root: Annotated[
         str | None,
         typer.Argument(
-            help="Folder of the sources, or s3://BUCKET/PREFIX. Scenes: a STAC API's address or a catalog.json, "
-            "too. Pairs: a CSV."
+            help="Folder of the sources, or s3://BUCKET/PREFIX. Scenes: a STAC API's address or a "
+            "catalog.json, too. Pairs: a CSV."
         ),
     ] = None,
     dataset: Annotated[
