@@ -10,6 +10,7 @@ from lib.errors import DinolakeError
 from lib.findings import Examination
 from lib.lake import WHOLE, Lake, Place
 from lib.scoreboard import read_scores
+from lib.serving import standing_note
 from lib.shard_files import BROKEN, aside
 from lib.stages.items import OK
 from lib.stages.line import LINES, line_of
@@ -45,6 +46,8 @@ def check_contents(exam: Examination, lake: Lake, archive: Archive, broken: set[
     except DinolakeError:
         return  # told with the weights
     again = f"dinolake doctor {archive.name} --repair && dinolake run {archive.name}"
+    if note := standing_note(lake, archive):
+        exam.find("warning", note, f"dinolake switch {archive.name}")
     _check_artifacts(exam, work, broken, again)
     if exam.is_quick:
         return

@@ -1,7 +1,7 @@
 """What a run would make, told from the ledger, the catalog, and names, sizes and dates of the sources."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from lib.stages.sources import UNREAD, UNREADABLE, foresee, root_of
 from lib.stages.stage import Stage
 
 _log = logging.getLogger(__name__)
-_Standing = Mapping[str, tuple[str, Facts] | None]
 _UNTOLD = "source, parameters or code changed"
 # What a fingerprint is made of, in the order in which a change of it is told.
 _TOLD = {
@@ -54,12 +53,12 @@ class StagePlan:
         }  # fmt: skip
 
 
-def plan_archive(work: Work) -> dict[str, StagePlan]:
+def plan_archive(work: Work, *, warn: Callable[[str], None] = _log.warning) -> dict[str, StagePlan]:
     """State of every stage as a run would find it; no source is opened.
 
-    Where the sources can't be looked at, as they were when they were last registered: a warning is logged.
+    Where the sources can't be looked at, as they were when they were last registered, and `warn` is told.
     """
-    work, at_source = _ahead(work)
+    work, at_source = _ahead(work, warn)
     plans: dict[str, StagePlan] = {}
     items = {shard: len(work.prints.items(shard)) for shard in work.prints.shards}
     for stage in line_of(work.archive).stages:
@@ -77,6 +76,8 @@ def _sharded(
     plan, standing = StagePlan(), work.standing(stage.name)
     elsewhere = _under_other_contracts(work, stage)
     quarantined = work.prints.quarantined
+    place = work.place(stage.name)
+    noted = work.lake.ledger.stage(place.archive, stage.name, place.contract)
     for shard in work.prints.shards:
         wanted, made = work.prints.of(stage.name, shard), standing.get(shard)
         if made is not None and made[0] == wanted:
@@ -92,11 +93,19 @@ def _sharded(
             reason = _changed(made[1], wanted, plans, stage, shard) if made else _TOLD["contract"]
         else:
             plan.missing += 1
-            reason = "file damaged" if shard in standing else "never made"
+            was_made = "file gone" if shard in noted else "never made"
+            reason = "file damaged" if shard in standing else was_made
         if not stage.upstream:
             reason = at_source.get(shard, reason)
         plan.why[reason] = plan.why.get(reason, 0) + 1
-    _estimate(plan, [made for made in standing.values() if made], standing, items)
+    known = {shard: made[1] for shard, made in standing.items() if made}
+    # A file that is gone was as large as it was noted to be.
+    lost = {shard: Facts(**facts) for shard, (_, facts) in noted.items() if shard not in known}
+    _estimate(plan, known, lost, items)
+    if not known and not lost and stage.name.endswith("_embeddings"):
+        # Not made yet under this contract: a vector for each sample above.
+        above = plans[stage.upstream[0]]
+        plan.samples_due = above.samples_done + above.samples_due
     return plan
 
 
@@ -104,10 +113,8 @@ def _whole(work: Work, stage: Stage, plans: Mapping[str, StagePlan]) -> StagePla
     plan = StagePlan()
     if not work.prints.shards:
         return plan
-    due_above = [name for name in stage.upstream if plans[name].due]
-    # Fitted once, it stands whatever comes: what is above it being due is no reason.
-    is_free = stage.wanted is not None or not due_above
-    if is_free and (facts := work.current(stage.name)) is not None:
+    # By its fingerprint, as a run does: what is above may be due for a lost file, and come out the same.
+    if (facts := work.current(stage.name)) is not None:
         plan.done, plan.samples_done = 1, facts.rows
         return plan
     plan.due.add(WHOLE)
@@ -153,20 +160,20 @@ def _under_other_contracts(work: Work, stage: Stage) -> set[str]:
 
 
 def _estimate(
-    plan: StagePlan, made: Sequence[tuple[str, Facts]], standing: _Standing, items: Mapping[str, int]
+    plan: StagePlan, known: Mapping[str, Facts], lost: Mapping[str, Facts], items: Mapping[str, int]
 ) -> None:
-    """Rows, seconds and bytes of what is due, by the rows an item, seconds and bytes a row that stand."""
-    rows = sum(facts.rows for _, facts in made)
-    known = sum(items.get(shard, 0) for shard, found in standing.items() if found)
-    an_item = rows / known if known else 1.0
+    """Rows, seconds and bytes of what is due, by the rows an item, seconds and bytes a row that are known."""
+    told = {**lost, **known}
+    rows = sum(facts.rows for facts in told.values())
+    counted = sum(items.get(shard, 0) for shard in told)
+    an_item = rows / counted if counted else 1.0
     for shard in plan.due:
-        found = standing.get(shard)
-        plan.samples_due += found[1].rows if found else round(an_item * items[shard])
-    timed = [facts for _, facts in made if facts.made and facts.seconds]
+        plan.samples_due += told[shard].rows if shard in told else round(an_item * items[shard])
+    timed = [facts for facts in told.values() if facts.made and facts.seconds]
     if timed and (made_rows := sum(facts.made for facts in timed)):
         plan.seconds = round(plan.samples_due * sum(facts.seconds for facts in timed) / made_rows, 1)
     if rows:
-        plan.bytes = round(plan.samples_due * sum(facts.bytes for _, facts in made) / rows)
+        plan.bytes = round(plan.samples_due * sum(facts.bytes for facts in told.values()) / rows)
     if not plan.due:
         plan.seconds, plan.bytes = 0.0, 0
 
@@ -194,21 +201,19 @@ def is_source_due(archive: Archive, lake: Lake) -> bool:
     return was_refused or bool(_at_source(known, items))
 
 
-def _ahead(work: Work) -> tuple[Work, dict[str, str]]:
+def _ahead(work: Work, warn: Callable[[str], None]) -> tuple[Work, dict[str, str]]:
     """The archive with the items that a run would register, and what is new in each shard."""
     known = work.lake.ledger.items(work.archive.name)
     if work.archive.is_in_bucket and not root_of(work.archive, work.lake).is_dir():
-        _log.warning("%s: its objects are fetched by the first run; until then nothing is known of them.",
-                     work.archive.name)  # fmt: skip
+        warn(f"{work.archive.name}: the first run fetches its objects; till then nothing is known.")
         return replace(work, items=known), {}
     try:
         items = foresee(work.archive, work.lake)
     except CatalogError as error:
         if work.archive.dataset is None or known:
-            _log.warning("%s: planned without its sources: %s", work.archive.name, error)
+            warn(f"{work.archive.name}: planned without its sources: {error}")
         else:
-            _log.warning("%s: its dataset is downloaded by the first run; until then nothing is known of it.",
-                         work.archive.name)  # fmt: skip
+            warn(f"{work.archive.name}: the first run downloads its dataset; till then nothing is known.")
         return replace(work, items=known), {}
     return replace(work, items=items), _at_source(known, items)
 

@@ -19,6 +19,7 @@ from lib.lake import Lake, Place, write_whole
 from lib.stages.line import contract_id_of, line_of
 from lib.stages.making import Work
 from lib.stages.published_index import index_folder
+from lib.stages.stage import usable
 
 POINTER = "serving.json"
 INDEX_STAGES = {"video": "clip_index", "scene": "scene_index", "pair": "gallery_index"}
@@ -143,11 +144,38 @@ def note_of(archive: Archive, work: Work) -> str:
         wanted = f"{archive.embedding.backbone} ({error})"
     if wanted == work.contracts.id:
         return ""
-    return (
+    told = (
         f"{archive.name}: {work.contracts.id} ({work.archive.embedding.backbone}) answers; the catalog asks "
-        f"for {wanted}. `dinolake run {archive.name}` makes that and switches to it once it has passed its "
-        f"checks; `dinolake switch {archive.name}` lists both."
+        f"for {wanted}. "
     )
+    pointer = _pointer_or_none(work.lake, archive.name)
+    if pointer is None or pointer.held != wanted:
+        return told + (
+            f"`dinolake run {archive.name}` makes that and switches to it once it has passed its checks; "
+            f"`dinolake switch {archive.name}` lists both."
+        )
+    # Runs make what the catalog asks for: what was gone back to doesn't grow.
+    behind = len(_not_held(work))
+    return told + (
+        f"It was gone back to, and new files go into the other one alone (what answers lacks "
+        f"{behind}): `dinolake switch {archive.name} --to {wanted}` lets that answer, or set the catalog "
+        "entry's `embedding` back and run."
+    )
+
+
+def _not_held(work: Work) -> set[str]:
+    """Items that can be used and aren't in a published index."""
+    rows = work.rows(INDEX_STAGES[work.archive.line], columns=["item", "is_gone"]).to_pylist()
+    held = {row["item"] for row in rows if not row["is_gone"]}
+    return {item.item for item in usable(work.lake.ledger.items(work.archive.name))} - held
+
+
+def standing_note(lake: Lake, archive: Archive) -> str:
+    """`note_of` what answers for an archive now; "" where nothing does yet, or it can't be told."""
+    try:
+        return note_of(archive, served(lake, archive))
+    except DinolakeError:
+        return ""  # searching says what is wrong
 
 
 def publish(work: Work) -> bool:

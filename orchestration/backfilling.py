@@ -52,6 +52,8 @@ def _between(known: Sequence[str], asked: str | None) -> list[str]:
         if name and name not in known:
             span = f"{known[0]} to {known[-1]}" if known else "none yet"
             raise UsageError(f"--shards {asked!r}: no shard {name!r} (known: {span}). Give FIRST..LAST.")
+    if first and last and first > last:
+        raise UsageError(f"--shards {asked!r} runs backwards: give {last}..{first}.")
     return [shard for shard in known if (not first or shard >= first) and (not last or shard <= last)]
 
 

@@ -45,7 +45,10 @@ def run(
 def backfill(
     archive: ArchiveArgument,
     shards: Annotated[
-        str | None, typer.Option(help="First and last shard, s00010..s00019; or one. Left out: all.")
+        str | None,
+        typer.Option(
+            help="First and last shard, s00010..s00019, s00010.. to the end; or one. Left out: all."
+        ),
     ] = None,
     tiles: Annotated[str | None, typer.Option(help="Scenes: tiles, by commas.")] = None,
     since: Annotated[
@@ -77,7 +80,8 @@ def _tell(outcome: RunOutcome, *, as_json: bool) -> None:
         print_json(
             {
                 "archive": outcome.archive, "stages": stages, "runs": outcome.runs,
-                "warnings": outcome.warnings, "failed": outcome.failed, "quarantined": outcome.quarantined,
+                "warnings": outcome.warnings, "sources": outcome.sources, "failed": outcome.failed,
+                "quarantined": outcome.quarantined,
             }
         )  # fmt: skip
         outcome.require_whole()
@@ -87,6 +91,8 @@ def _tell(outcome: RunOutcome, *, as_json: bool) -> None:
         for name, counted in outcome.stages.items()
     ]
     show_table(["stage", "made", "kept", "rejected", "seconds"], rows)
+    if any(outcome.sources.values()):
+        say("sources: " + ", ".join(f"{count:,} {name}" for name, count in outcome.sources.items()))
     for file, reason in outcome.reasons.items():
         say(f"refused or cut short: {shown(file)}: {reason}")
     for check, found in outcome.warnings.items():
@@ -96,6 +102,8 @@ def _tell(outcome: RunOutcome, *, as_json: bool) -> None:
             f"quarantined, not tried: shard {shown(shard)}, which failed too often: {reason} "
             f"(`dinolake run {outcome.archive} --retry` tries it again)"
         )
+    if outcome.note:
+        say(outcome.note)
     outcome.require_whole()
     if outcome.is_all_kept and any(counted.kept for counted in outcome.stages.values()):
         say("nothing to do: everything was up to date.")

@@ -82,6 +82,10 @@ class Launcher:
     def _collect(self, result: dg.ExecuteInProcessResult, due: dict[str, set[str]]) -> None:
         for event in result.get_asset_materialization_events():
             stage = event.asset_key.path[-1] if event.asset_key else ""
+            if stage == "sources":
+                told = event.materialization.metadata
+                counts = ((name, told[name].value) for name in ("new", "changed", "removed") if name in told)
+                self._outcome.sources = {name: int(count) for name, count in counts}  # type: ignore[arg-type]
             counted = self._outcome.stages.get(stage)
             if counted is None or event.materialization.metadata.get("made") is None:
                 continue

@@ -1,15 +1,19 @@
 """`dinolake archives` and `dinolake plan`: what stands in the lake, and what would be made."""
 
+import logging
 from typing import Any
 
 from lib.catalog import Archive
 from lib.errors import BackboneUnavailableError, DinolakeError, UsageError
 from lib.lake import WHOLE, Lake, Place
 from lib.plan import StagePlan, plan_archive, warn_of_bucket
+from lib.serving import standing_note
 from lib.stages.line import LINES
 from lib.stages.making import Work
 from lib.stages.verify import rejected_share
 from orchestration.access import open_lake, the_catalog
+
+_log = logging.getLogger(__name__)
 
 
 def list_archives() -> list[dict[str, Any]]:
@@ -59,6 +63,8 @@ def list_plans(name: str | None) -> list[dict[str, Any]]:
 
 def _plan(work: Work) -> dict[str, Any]:
     warn_of_bucket(work)
+    if note := standing_note(work.lake, work.archive):
+        _log.warning(note)
     stages = {stage: counted.as_json() for stage, counted in _planned(work).items()}
     return {"archive": work.archive.name, "stages": stages}
 

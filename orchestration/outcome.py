@@ -30,11 +30,15 @@ class RunOutcome:
     failed: dict[str, str] = field(default_factory=dict)
     # Shard -> why it wasn't tried: it failed too often.
     quarantined: dict[str, str] = field(default_factory=dict)
+    # Files that were found new, changed and removed, where the sources were looked at.
+    sources: dict[str, int] = field(default_factory=dict)
+    # What answers isn't what the catalog asks for.
+    note: str = ""
 
     @property
     def is_all_kept(self) -> bool:
         """Whether nothing had to be made."""
-        return not any(stage.made for stage in self.stages.values())
+        return not any(stage.made for stage in self.stages.values()) and not any(self.sources.values())
 
     def require_whole(self) -> None:
         """Raise for shards that failed.

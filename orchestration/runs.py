@@ -12,7 +12,7 @@ from lib.catalog import Archive
 from lib.errors import RunInterruptedError, StageFailedError, UsageError
 from lib.lake import WHOLE, Lake
 from lib.plan import is_source_due
-from lib.serving import publish
+from lib.serving import publish, standing_note
 from lib.stages.line import LINES, line_of, stage_of
 from lib.stages.making import Work
 from lib.stages.stage import Step
@@ -71,6 +71,7 @@ def run_archive(
             _Runner(launcher, archive, lake, outcome, say, wanted).run(stages)
             if until is None and only is None:
                 publish(Work(lake, archive))
+                outcome.note = standing_note(lake, archive)
             is_due = outcome.runs or None not in launcher.materialized(SCOREBOARD)
             if until is None and is_due:
                 launcher.launch(SCOREBOARD_JOB, [SCOREBOARD, HEALTH])

@@ -93,7 +93,7 @@ class Searcher(Published):
         if not 0 <= wanted_s < math.inf:
             raise QueryError(f"{name!r}: after #t= comes a time in seconds, as in {item}#t=12.0")
         lengths = self.rows.column("duration_s").filter(pa.array(self.names == item)).drop_null()
-        length_s = max(float(times_s.max()), *lengths.to_pylist())
+        length_s = max([float(times_s.max()), *lengths.to_pylist()])
         frames = self._work.archive.frames
         step_s = 1 / frames.per_second if frames.mode == "interval" else 0.0
         if wanted_s > length_s + step_s:

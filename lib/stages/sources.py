@@ -5,6 +5,7 @@ after depends on what a file holds and not on when it was touched.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -183,14 +184,22 @@ def seen_at(
         seen |= {path: Seen(path, 0, 0, reason) for path, reason in _not_fetched(root).items()}
     if not accept_empty:
         has_any = any(not found.reason for found in seen.values())
-        _require_most_there(archive, root, known, seen, has_any=has_any)
+        sizes = {path: found.bytes for path, found in seen.items()}
+        _require_most_there(archive, root, known, sizes, has_any=has_any)
     return {path: found for path, found in seen.items() if not is_forgotten(path, forgotten)}
 
 
 def _require_most_there(
-    archive: Archive, root: Path, known: Mapping[str, LedgerItem], seen: Collection[str], *, has_any: bool
+    archive: Archive, root: Path, known: Mapping[str, LedgerItem], seen: Mapping[str, int], *, has_any: bool
 ) -> None:
-    """Refuse to take a disk that isn't mounted, or a folder moved away, for a deletion.
+    """Refuse to take a disk that isn't mounted, or another one in its place, for a deletion.
+
+    Args:
+        archive: The catalog entry.
+        root: For the message.
+        known: The items by path.
+        seen: Path -> bytes of all that stands now.
+        has_any: Whether any of it can be used.
 
     Raises:
         CatalogError: More is gone than the catalog's `watch.max_removed_pct` allows.
@@ -204,8 +213,11 @@ def _require_most_there(
             f"{root} is empty, but {len(gone):,} items were known there. Mount it; "
             f"or, if they are gone for good, `dinolake run {archive.name} --accept-empty`."
         )
-    # Renamed, they came back under other names; a disk that isn't mounted brings nothing in their place.
-    lost = len(gone) - sum(path not in known for path in seen)
+    came = [path for path in seen if path not in known or known[path].removed]
+    # Renamed, they are there under other names, as large as they were; and so is what comes back.
+    back = sum(path in known and known[path].bytes == seen[path] for path in came)
+    renamed = Counter(known[path].bytes for path in gone) & Counter(seen[path] for path in came)
+    lost = len(gone) - max(back, renamed.total())
     limit = archive.watch.max_removed_pct
     if lost > FEW_REMOVED and 100 * lost > limit * len(standing):
         raise CatalogError(
@@ -220,7 +232,7 @@ def _require_most_pairs(
     archive: Archive, root: Path, known: Mapping[str, LedgerItem], items: Iterable[LedgerItem]
 ) -> None:
     changed = {item.path: item for item in items}
-    left = {path for path, item in {**known, **changed}.items() if not item.removed}
+    left = {path: item.bytes for path, item in {**known, **changed}.items() if not item.removed}
     _require_most_there(archive, root, known, left, has_any=len(changed) > len(changed.keys() & known.keys()))
 
 

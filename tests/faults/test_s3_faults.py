@@ -76,6 +76,7 @@ def test_what_passes_leaves_every_byte_as_it_was(client, faulty, tmp_path, fault
     assert client.list()["a/b.parquet"].etag == hashlib.md5(sent.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_busy_is_told_after_a_while_with_what_is_to_do(client, faulty, tmp_path):
     (tmp_path / "sent").write_bytes(b"x")
     faulty.choose = lambda request: BUSY
@@ -106,6 +107,7 @@ def test_keys_that_stay_expired_are_told_soon_and_without_the_secret(client, fau
     assert "secret-of" not in str(told.value) and faulty.done[EXPIRED] < 20
 
 
+@pytest.mark.slow
 def test_what_was_fetched_before_a_line_broke_is_known_to_the_ledger_afterwards(
     client, faulty, tmp_path, monkeypatch
 ):

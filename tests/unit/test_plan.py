@@ -150,10 +150,18 @@ def test_a_stage_over_all_shards_goes_on_without_one_that_failed_and_waits_for_o
 
 
 def test_time_and_bytes_are_told_from_what_was_made():
-    standing = {"s00000": ("x", Facts(made=10, seconds=5.0, bytes=1000))}
-    plan = StagePlan(due={"s00001"})
-    _estimate(plan, list(standing.values()), standing, {"s00000": 2, "s00001": 4})
-    assert (plan.samples_due, plan.seconds, plan.bytes) == (20, 10.0, 2000)
+    known = {"s00000": Facts(made=10, seconds=5.0, bytes=1000)}
+    lost = {"s00002": Facts(made=10, seconds=5.0, bytes=1000)}
+    plan = StagePlan(due={"s00001", "s00002"})
+    _estimate(plan, known, lost, {"s00000": 2, "s00001": 4, "s00002": 2})
+    assert (plan.samples_due, plan.seconds, plan.bytes) == (30, 15.0, 3000)
+
+
+def test_a_lost_file_is_said_to_be_gone_and_what_comes_out_the_same_stays(work):
+    framed(work)
+    (work.lake.root / "talks" / "items" / "s00001.parquet").unlink()
+    assert due_of(work, "items") == (0, 1, {"file gone": 1})
+    assert due_of(work, "frames") == (0, 0, {})
 
 
 def test_a_file_that_couldnt_be_read_keeps_its_reason_until_it_can(work, monkeypatch):
