@@ -13,7 +13,7 @@ from lib.catalog import Archive
 from lib.datasets import dataset
 from lib.embedding.backbones import resolve
 from lib.errors import DinolakeError
-from lib.findings import Examination
+from lib.findings import Examination, Level
 from lib.lake import Lake
 from lib.plan import plan_archive
 from lib.room import size_text
@@ -88,16 +88,18 @@ def _check_dataset(exam: Examination, archive: Archive, lake: Lake | None) -> No
         return
     told = dataset(archive.dataset)
     is_fetched = lake is not None and (lake.root / "_sources" / archive.name).is_dir()
+    # The catalog comes with entries that nobody has to run.
+    unfetched: Level = "error" if lake is not None and lake.ledger.shards(archive.name) else "info"
     if told.licence.needs_acknowledgement and not archive.acknowledge_licence:
         exam.find(
-            "warning" if is_fetched else "error",
+            "warning" if is_fetched else unfetched,
             f"{archive.name}: {told.title} comes under its own terms ({told.licence.name}), which nobody "
             f"acknowledged. {told.licence.asks}",
             f"read {told.licence.url}; if you agree, set acknowledge_licence = true in its catalog entry",
         )
     if told.credentials and not os.environ.get(told.credentials):
         exam.find(
-            "info" if is_fetched else "error",
+            "info" if is_fetched else unfetched,
             f"{archive.name}: {told.title} is for holders of a token, and {told.credentials} isn't set.",
             f"set {told.credentials} to your token, or `root` to the folder that you have the files in",
         )

@@ -86,7 +86,7 @@ def test_weights_that_are_not_here_are_an_error_with_the_command_that_fetches_th
     assert spec in what and remedy == f"hf download {spec.replace(':', '/')}"
 
 
-def test_a_licence_that_nobody_acknowledged_stops_a_dataset_before_it_is_fetched(tmp_path):
+def test_a_licence_that_nobody_acknowledged_is_told_and_is_no_error_of_an_entry_that_nobody_ran(tmp_path):
     archive = Archive(
         name="talks", kind="video", dataset="ucf101", embedding=EmbeddingConfig(backbone="efficientnet_lite0")
     )
@@ -94,9 +94,10 @@ def test_a_licence_that_nobody_acknowledged_stops_a_dataset_before_it_is_fetched
 
     exam = examined(tmp_path, archive)
     needs = dataset("ucf101").licence.needs_acknowledgement
-    assert any("own terms" in what for what, _ in told(exam, "error")) is needs
+    assert any("own terms" in what for what, _ in told(exam, "info")) is needs
+    assert not told(exam, "error")
     agreed = archive.model_copy(update={"name": "agreed", "acknowledge_licence": True})
-    assert not any("agreed: " in what for what, _ in told(examined(tmp_path, agreed), "error"))
+    assert not any("agreed: " in what for what, _ in told(examined(tmp_path, agreed), "info"))
 
 
 @pytest.mark.parametrize("address", ["ray://10.0.0.1:10001", "nowhere", "127.0.0.1:{closed}"])
