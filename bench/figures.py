@@ -1,5 +1,6 @@
-"""A figure and how it comes about: two ways of doing the same, timed in turn in one process."""
+"""A figure and how it comes about: two ways of doing the same, timed in turn in one run."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 # Eager torch waits at a barrier after each operation. With one of two cores half taken by another process it
 # ran four times slower, where ours lost a third: such pairs would say that we are seven times faster.
@@ -26,6 +28,7 @@ class Figure:
         goal: What the median has to reach; None where a figure stands for itself.
         is_at_most: Whether the goal is an upper limit.
         detail: The numbers behind the ratio, and what else one should know.
+        part: The part of the bench that measured it; `bench.__main__` writes it.
     """
 
     name: str
@@ -34,6 +37,14 @@ class Figure:
     goal: float | None = None
     is_at_most: bool = False
     detail: str = ""
+    part: str = ""
+
+    @property
+    def digits(self) -> int:
+        """Decimals that its ratio is written with: cosines near 1 and shares take more."""
+        if "cosine" in self.name:
+            return 5
+        return 3 if self.goal is not None and self.goal < 1 else 2
 
     @property
     def ratio(self) -> float:
@@ -51,11 +62,13 @@ class Figure:
         """As it stands in `latest.json`."""
         return {
             "name": self.name,
+            "part": self.part,
             "against": self.against,
             "ratio": round(self.ratio, 5),
             "goal": self.goal,
             "ok": self.is_reached,
             "goal_is": None if self.goal is None else "at most" if self.is_at_most else "at least",
+            "digits": self.digits,
             "spread": [round(min(self.ratios), 5), round(max(self.ratios), 5)],
             "detail": self.detail,
         }
@@ -131,11 +144,21 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def _watched(timed: Callable[[], float]) -> tuple[float, float]:
     """What it says, and the share of the machine that other processes took while it ran."""
-    began_s, busy_s, own_s = time.perf_counter(), _busy_s(), time.process_time()
+    began_s, busy_s, own_s = time.perf_counter(), _busy_s(), _own_s()
     told = timed()
-    others_s = (_busy_s() - busy_s) - (time.process_time() - own_s)
+    others_s = (_busy_s() - busy_s) - (_own_s() - own_s)
     lasted_s = time.perf_counter() - began_s
     return told, max(0.0, others_s / lasted_s / (os.cpu_count() or 1))
+
+
+def _own_s() -> float:
+    """Processor seconds of this process and of all below it, ended ones too: Ray's and Daft's workers are."""
+    total = 0.0
+    for process in (here := psutil.Process(), *here.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            spent = process.cpu_times()
+            total += spent.user + spent.system + spent.children_user + spent.children_system
+    return total
 
 
 def _busy_s() -> float:

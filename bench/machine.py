@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 import time
 from importlib import metadata
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 PACKAGES = (
     "dinolake", "numpy", "torch", "timm", "openvino", "av", "opencv-python-headless", "pillow", "faiss-cpu",
-    "pyarrow", "duckdb", "dagster", "ray",
+    "pyarrow", "duckdb", "dagster", "ray", "daft", "lancedb", "pylance", "clip-retrieval",
 )  # fmt: skip
 BUSY_LOAD = 0.5  # a core
 
@@ -26,7 +27,8 @@ def machine() -> dict[str, Any]:
         "load_at_start": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "code": _code(),
+        "packages": {name: _version(name) for name in PACKAGES},
     }
 
 
@@ -39,6 +41,26 @@ def busy_warning(taken: dict[str, Any]) -> str:
         f"the machine was busy at the start: a load of {load:g} on {cores} cores. Only the calmest pairs "
         "count; where even those say BUSY, eager torch suffered more than ours, and the ratio flatters ours."
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _code() -> str:
+    """The commit that was measured, and whether anything was changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        commit, changes = (
+            subprocess.run([*git, *rest], capture_output=True, text=True, check=True).stdout.strip()
+            for rest in (["rev-parse", "--short", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit is known"
+    return f"commit {commit}{', with changes that are in no commit' if changes else ''}"
 
 
 def _cpu_facts() -> dict[str, str]:

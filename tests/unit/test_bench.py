@@ -63,3 +63,37 @@ def test_the_loop_and_the_line_make_the_same_vectors(tmp_path):
     # Neighbours are told apart, so that frames taken at other times would show.
     assert least_cosine(looped[:-1], looped[1:]) < 0.99
     np.testing.assert_allclose(mean, looped.mean(axis=0), rtol=1e-5)
+
+
+def test_what_a_child_process_computes_is_no_disturbance():
+    import subprocess
+    import sys
+
+    from bench.figures import _own_s
+
+    busy = "import time\nwhile time.process_time() < 0.4: pass"
+    before = _own_s()
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    assert _own_s() - before >= 0.35
+
+
+def test_a_part_that_fails_is_named_and_stops_no_other(tmp_path, monkeypatch, capsys):
+    import sys
+    import types
+
+    from bench import __main__ as bench
+    from bench.figures import Figure
+
+    parts = {"broken": types.ModuleType("b"), "whole": types.ModuleType("w")}
+    parts["broken"].measure = lambda folder, *, quick: 1 / 0
+    parts["whole"].measure = lambda folder, *, quick: [Figure("speed", "the loop", (2.0,), goal=1.0)]
+    for name, module in parts.items():
+        monkeypatch.setitem(sys.modules, f"bench.{name}", module)
+    monkeypatch.setattr(bench, "PARTS", {name: f"bench.{name}" for name in parts})
+    monkeypatch.setattr(bench, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
+    assert bench.main() == 1
+    assert "Failed: broken" in capsys.readouterr().out
+    [speed] = json.loads((tmp_path / "latest.json").read_text())
+    assert (speed["name"], speed["part"]) == ("speed", "whole")
+    assert "Failed, and not here: broken." in (tmp_path / "out" / "speed.md").read_text()
