@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from lib.errors import DinolakeError
-from orchestration import cli_doctor, cli_keeping, cli_queries, cli_run
+from orchestration import cli_bench, cli_doctor, cli_keeping, cli_queries, cli_run
 from orchestration.cli_queries import JsonOption
 from orchestration.terminal import print_json, say, show, show_table, shown
 
@@ -216,6 +216,7 @@ _COMMANDS: tuple[Callable[..., Any], ...] = (
     *cli_queries.COMMANDS,
     *cli_keeping.COMMANDS,
     *cli_doctor.COMMANDS,
+    *cli_bench.COMMANDS,
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.replace("_", "-"))(_command)
