@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,13 @@ from lib.media.sampling import Sampling
 from lib.media.video import sample_video
 
 LIMIT_S = 6.0
+REPEATS, QUICK_REPEATS = 3, 1
 _FILMS, _FILM_S = 3, 10.0
+
+
+def measure(folder: Path, *, quick: bool) -> Sequence[Figure]:
+    """The one figure of it."""
+    return [measure_cold_search(folder, repeats=QUICK_REPEATS if quick else REPEATS)]
 
 
 def measure_cold_search(folder: Path, *, repeats: int) -> Figure:
