@@ -5,13 +5,14 @@ import io
 import math
 import struct
 import textwrap
+import threading
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from lib.errors import UnreadableMediaError
 from lib.media.source import open_regular
@@ -32,25 +33,29 @@ def read_image(path: Path | str) -> np.ndarray:
     """Read a picture as (height, width, 3) uint8 RGB, turned upright by its EXIF orientation.
 
     Transparent parts lie on white. 16-bit greys are scaled to 8 bits by their full range, not by their
-    content. Of an animation, the first frame.
+    content. Of an animation, the first frame. Several threads may read at once: decoding holds no lock.
 
     Raises:
         UnreadableMediaError: Why it can't be read.
     """
-    with open_regular(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, and of large pictures, which have a limit here
-        try:
-            Image.init()
-            with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
-                if picture.width * picture.height > PIXEL_LIMIT:
-                    raise _too_large(f"{picture.width} x {picture.height}")
-                return np.asarray(_as_rgb(_upright(picture)))
-        except Image.DecompressionBombError as error:
-            raise _too_large("far more") from error
-        except UnidentifiedImageError as error:
-            raise UnreadableMediaError("not a picture, or of a kind that is not read here") from error
-        except _BROKEN as error:
-            raise UnreadableMediaError(f"picture can't be decoded: {error}") from error
+    with _opened(path) as picture:
+        return np.asarray(_as_rgb(_upright(picture)))
+
+
+def read_squashed(path: Path | str, size_px: int) -> np.ndarray:
+    """A picture as the network sees it, (size_px, size_px, 3): `squash` of what `read_image` reads, exactly.
+
+    In one pass, without an array of the whole picture between: 2.9 ms instead of 3.6 for a JPEG of 500 x 375
+    px, of which decoding takes 1.2 and the resize 1.6.
+
+    Raises:
+        UnreadableMediaError: Why it can't be read.
+    """
+    # Letting libjpeg scale down as it decodes (`Image.draft`) takes 10 ms instead of 87 for 4000 x 3000 px,
+    # but moves the vectors: on 47 real pictures of 512 to 1974 px, EfficientNet-Lite0's least cosine to this
+    # way was .985 when scaled to no less than 224 px and .997 to no less than 448; .9999 would be needed.
+    with _opened(path) as picture:
+        return np.asarray(_as_rgb(_upright(picture)).resize((size_px, size_px), Image.Resampling.BILINEAR))
 
 
 def size_of(path: Path | str) -> tuple[int, int]:
@@ -59,14 +64,59 @@ def size_of(path: Path | str) -> tuple[int, int]:
     Raises:
         UnreadableMediaError: It is no picture.
     """
-    with open_regular(path) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with open_regular(path) as file, _QUIET:
         try:
             Image.init()
             with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
                 return picture.size
         except (Image.DecompressionBombError, UnidentifiedImageError, *_BROKEN) as error:
             raise UnreadableMediaError(f"not a picture: {error}") from error
+
+
+class _Quiet:
+    """No warnings while any thread is within: of odd metadata, of large pictures (which have a limit here).
+
+    `warnings.catch_warnings` alone is for one thread: two that overlap leave each other's filters behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = 0
+        self._filters = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._within:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._within += 1
+
+    def __exit__(self, *raised: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._filters.close()
+
+
+_QUIET = _Quiet()
+
+
+@contextlib.contextmanager
+def _opened(path: Path | str) -> Iterator[Image.Image]:
+    """A picture to decode; what goes wrong with it meanwhile is said as an `UnreadableMediaError`."""
+    with open_regular(path) as file, _QUIET:
+        try:
+            Image.init()
+            with Image.open(file, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
+                if picture.width * picture.height > PIXEL_LIMIT:
+                    raise _too_large(f"{picture.width} x {picture.height}")
+                yield picture
+        except Image.DecompressionBombError as error:
+            raise _too_large("far more") from error
+        except UnidentifiedImageError as error:
+            raise UnreadableMediaError("not a picture, or of a kind that is not read here") from error
+        except _BROKEN as error:
+            raise UnreadableMediaError(f"picture can't be decoded: {error}") from error
 
 
 def _too_large(size: str) -> UnreadableMediaError:
@@ -76,7 +126,8 @@ def _too_large(size: str) -> UnreadableMediaError:
 def _upright(picture: Image.Image) -> Image.Image:
     picture.load()
     with contextlib.suppress(*_BROKEN):  # broken EXIF says nothing about the pixels
-        return ImageOps.exif_transpose(picture)
+        if picture.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # what needn't be turned would be copied
+            return ImageOps.exif_transpose(picture)
     return picture
 
 
@@ -89,7 +140,7 @@ def _as_rgb(picture: Image.Image) -> Image.Image:
             raise ValueError("32-bit samples have no set brightness: convert it to 8 or 16 bits first")
         return Image.fromarray(((samples + 128) // 257).astype(np.uint8)).convert("RGB")
     if not picture.has_transparency_data:
-        return picture.convert("RGB")
+        return picture if picture.mode == "RGB" else picture.convert("RGB")
     layer = picture.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", layer.size, (*PAPER, 255)), layer).convert("RGB")
 

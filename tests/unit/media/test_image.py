@@ -2,6 +2,8 @@
 
 import io
 import struct
+import threading
+import warnings
 import zlib
 
 import numpy as np
@@ -9,8 +11,10 @@ import pytest
 from factories import cut_short, frame_picture, make_picture
 from PIL import Image
 
+from lib.embedding.pictures import squash
 from lib.errors import UnreadableMediaError
-from lib.media.image import contact_sheet, jpeg_bytes, png_bytes, read_image
+from lib.media import image
+from lib.media.image import contact_sheet, jpeg_bytes, png_bytes, read_image, read_squashed
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"  # for which PIL would start Ghostscript
 # How a viewer has to turn what is stored, by EXIF's Orientation tag (CIPA DC-008, 4.6.4).
@@ -52,6 +56,36 @@ def test_other_kinds_become_rgb(tmp_path, mode, suffix):
     assert (found.shape, found.dtype) == (picture.shape, np.uint8)
     off_by = np.abs(found.mean(axis=(0, 1)) - picture.mean(axis=(0, 1)))
     assert off_by.max() < (45 if mode in ("L", "1") else 6)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("RGBA", "png"), ("P", "gif")]
+)
+def test_squashed_at_once_a_picture_has_the_pixels_of_one_read_and_then_squashed(tmp_path, mode, suffix):
+    path = tmp_path / f"a.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(frame_picture(7, size=(501, 375))).convert(mode).save(path, exif=exif)
+    assert read_image(path).shape[:2] == ((375, 501) if suffix == "gif" else (501, 375))
+    np.testing.assert_array_equal(read_squashed(path, 224), squash(read_image(path), 224))
+
+
+def test_threads_that_read_at_once_leave_the_warnings_as_they_were():
+    before, entered, left = list(warnings.filters), threading.Event(), threading.Event()
+
+    def first():
+        with image._QUIET:
+            entered.set()
+            left.wait(5)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait(5)
+    with image._QUIET:  # entered second, left last
+        left.set()
+        thread.join()
+        warnings.warn("of odd metadata", stacklevel=1)
+    assert warnings.filters == before
 
 
 def test_16_bit_greys_keep_their_brightness(tmp_path):
