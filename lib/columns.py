@@ -13,11 +13,11 @@ def vectors_column(vectors: np.ndarray, dtype: type = np.float16) -> pa.Array:
 
 
 def vectors_of(table: pa.Table, column: str) -> np.ndarray:
-    """A FixedSizeList column as a (rows, dim) float16 array."""
+    """A FixedSizeList column as a (rows, dim) float16 array; of one chunk, a view for reading only."""
     chunks = table.column(column).chunks
     dim = table.schema.field(column).type.list_size
     parts = [chunk.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim) for chunk in chunks]
-    return np.concatenate(parts) if parts else np.empty((0, dim), np.float16)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty((0, dim), np.float16)
 
 
 def bytes_column(values: np.ndarray) -> pa.Array:
@@ -28,11 +28,11 @@ def bytes_column(values: np.ndarray) -> pa.Array:
 
 
 def grids_of(column: pa.ChunkedArray, *shape: int, dtype: type = np.float16) -> np.ndarray:
-    """A fixed-size bytes column as (rows, *shape), without a copy a row."""
+    """A fixed-size bytes column as (rows, *shape), without a copy a row; of one chunk, without any."""
     parts: list[np.ndarray] = []
     for chunk in column.chunks:
         width = chunk.type.byte_width
         raw = np.frombuffer(chunk.buffers()[1], np.uint8)
         raw = raw[chunk.offset * width : (chunk.offset + len(chunk)) * width]
         parts.append(raw.view(dtype).reshape(len(chunk), *shape))
-    return np.concatenate(parts) if parts else np.empty((0, *shape), dtype)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty((0, *shape), dtype)

@@ -31,6 +31,7 @@ from lib.shard_files import (
     Facts,
     FooterError,
     Mark,
+    Rows,
     ShardWriter,
     aside,
     file_fault,
@@ -258,10 +259,11 @@ class Lake:
         """
         try:
             self._check_footer(place)
-            return pq.read_table(
-                self.path(place), columns=list(columns) if columns else None, filters=wanted,
-                partitioning=None, page_checksum_verification=True,
-            )  # fmt: skip
+            with Rows.open(self.path(place)) as rows:
+                if wanted is None:
+                    return rows.read(columns)
+                found = list(rows.read_where(wanted, columns))
+                return pa.concat_tables(found) if found else rows.read(columns, [])
         except FileNotFoundError as error:
             raise LakeError(
                 f"{place.archive}/{place.stage}/{place.shard} isn't in the lake. "
@@ -278,18 +280,13 @@ class Lake:
         Raises:
             LakeError: The file is missing or damaged.
         """
-        # Brings pandas with it, which costs a search from a cold shell half a second.
-        from pyarrow import dataset
-
-        checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
-        kind = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
         try:
             self._check_footer(place)
-            for piece in dataset.dataset(self.path(place), format=kind).get_fragments():
-                for group in piece.split_by_row_group(wanted):
-                    rows = group.to_table(columns=list(columns) if columns else None, filter=wanted)
-                    if rows.num_rows:
-                        yield rows
+            with Rows.open(self.path(place)) as rows:
+                if wanted is not None:
+                    yield from rows.read_where(wanted, columns)
+                else:
+                    yield from (rows.read(columns, [group]) for group in rows.groups)
         except (pa.ArrowException, OSError) as error:
             raise self.damaged(place, error) from error
 

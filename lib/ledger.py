@@ -226,6 +226,11 @@ class Ledger:
         rows = self._select("SELECT DISTINCT shard FROM items WHERE archive = ? ORDER BY shard", [archive])
         return [row[0] for row in rows]
 
+    def shard_of(self, archive: str, item: str) -> str | None:
+        """The shard of an item, by its id; None where there is none of that name."""
+        rows = self._select("SELECT shard FROM items WHERE archive = ? AND item = ?", [archive, item])
+        return rows[0][0] if rows else None
+
     def removed(self, archive: str) -> set[str]:
         """Items that are gone at their source: search leaves them out at once."""
         rows = self._select("SELECT item FROM items WHERE archive = ? AND removed = 1", [archive])
@@ -240,10 +245,9 @@ class Ledger:
 
     def forget(self, archive: str, digests: Iterable[str]) -> None:
         """Keep digests of what must not come back; they tell nothing to who doesn't know it already."""
+        rows = [(archive, digest) for digest in digests]
         with self._writing() as connection:
-            connection.executemany(
-                "INSERT OR IGNORE INTO forgotten VALUES (?,?)", [(archive, digest) for digest in digests]
-            )
+            connection.executemany("INSERT OR IGNORE INTO forgotten VALUES (?,?)", rows)
 
     def forgotten(self, archive: str) -> set[str]:
         """Digests of what must not come back."""
@@ -267,11 +271,9 @@ class Ledger:
 
     def drop_stage(self, archive: str, stage: str, contract: str, shard: str) -> None:
         """Forget that a shard of a stage was committed: its file is no good."""
+        sql = "DELETE FROM stages WHERE archive = ? AND stage = ? AND contract = ? AND shard = ?"
         with self._writing() as connection:
-            connection.execute(
-                "DELETE FROM stages WHERE archive = ? AND stage = ? AND contract = ? AND shard = ?",
-                [archive, stage, contract, shard],
-            )
+            connection.execute(sql, [archive, stage, contract, shard])
 
     def stage(
         self, archive: str, stage: str, contract: str = "", *, shard: str | None = None
@@ -289,10 +291,9 @@ class Ledger:
     ) -> None:
         """Note that a shard of a stage was committed: whatever failed there before is over."""
         named = [archive, stage, contract, shard]
+        row = [*named, fingerprint, json.dumps(facts)]
         with self._writing() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO stages VALUES (?,?,?,?,?,?)", [*named, fingerprint, json.dumps(facts)]
-            )
+            connection.execute("INSERT OR REPLACE INTO stages VALUES (?,?,?,?,?,?)", row)
             connection.execute(
                 "DELETE FROM failures WHERE archive = ? AND stage = ? AND contract = ? AND shard = ?", named
             )
@@ -324,10 +325,9 @@ class Ledger:
 
     def clear_failures(self, archive: str, shard: str | None = None) -> None:
         """Let shards be tried again: all, or one."""
+        sql = "DELETE FROM failures WHERE archive = ? AND shard = coalesce(?, shard)"
         with self._writing() as connection:
-            connection.execute(
-                "DELETE FROM failures WHERE archive = ? AND shard = coalesce(?, shard)", [archive, shard]
-            )
+            connection.execute(sql, [archive, shard])
 
 
 def _address(path: Path) -> str:

@@ -4,16 +4,19 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lib.errors import LakeError
+from lib.value_pages import FixedColumn, fixed_columns, read_fixed
 
 ROW_GROUP = 2048
 # The lake's folder of what was found damaged.
@@ -70,8 +73,10 @@ class ShardWriter:
         self._began = time.perf_counter()
         self._writer: pq.ParquetWriter | None = pq.ParquetWriter(
             # Dictionary off and no compression: measured 5 x faster for vectors, which don't compress. A
-            # checksum a page: a flipped bit in a vector would look like any other vector.
+            # checksum a page: a flipped bit in a vector would look like any other vector. Nobody asks for
+            # the least number of a million vectors: without, they are written 1.8 x faster.
             path, schema, use_dictionary=False, compression="none", write_page_checksum=True,
+            write_statistics=[field.name for field in schema if not _is_fixed(field.type)] or False,
         )  # fmt: skip
 
     def write(self, rows: pa.Table | Mapping[str, Any]) -> None:
@@ -103,6 +108,10 @@ class ShardWriter:
                 writer.close()
 
 
+def _is_fixed(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_list(kind) or pa.types.is_fixed_size_binary(kind))
+
+
 def read_footer(path: Path) -> tuple[str, Facts] | None:
     """Fingerprint and facts out of the file itself; None when there is no (whole) file."""
     if not path.is_file():
@@ -115,6 +124,80 @@ def read_footer(path: Path) -> tuple[str, Facts] | None:
         return metadata[_FINGERPRINT].decode(), facts
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
         return None  # damaged from outside: the shard counts as missing and is made again
+
+
+class Rows:
+    """An open file's rows, every page that is read held against its checksum.
+
+    Vectors and grids are copied out of their pages (`lib.value_pages`), the rest is decoded by Arrow.
+    """
+
+    def __init__(self, source: pa.OSFile, file: pq.ParquetFile):
+        self._source, self._file = source, file
+        self._fixed = fixed_columns(file)
+
+    @classmethod
+    @contextmanager
+    def open(cls, path: Path) -> Iterator["Rows"]:
+        """Open a file.
+
+        Raises:
+            OSError: It isn't there, or can't be read.
+            pa.ArrowException: It is no Parquet file.
+        """
+        with pa.OSFile(str(path)) as source, pq.ParquetFile(source, page_checksum_verification=True) as file:
+            yield cls(source, file)
+
+    @property
+    def groups(self) -> range:
+        """Numbers of its row groups."""
+        return range(self._file.num_row_groups)
+
+    def read(self, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
+        """Some columns, or all, of some row groups, or all.
+
+        Raises:
+            OSError: A page isn't what was written, or can't be read.
+            pa.ArrowException: As OSError; or there is no such column.
+        """
+        schema, groups = self._file.schema_arrow, self.groups if groups is None else groups
+        names = schema.names if columns is None else list(columns)
+        if unknown := set(names) - set(schema.names):
+            raise pa.ArrowInvalid(f"no column {min(unknown)!r}")
+        fields = [schema.field(name) for name in names]
+        copied = {
+            name: found for name in dict.fromkeys(names)
+            if (column := self._fixed.get(name)) and (found := self._copied(column, groups)) is not None
+        }  # fmt: skip
+        decoded = [name for name in dict.fromkeys(names) if name not in copied]
+        rest = self._file.read_row_groups(list(groups), columns=decoded) if decoded else None
+        columns_ = [copied[name] if name in copied else rest.column(name) for name in names]  # type: ignore[union-attr]
+        return pa.table(columns_, schema=pa.schema(fields, schema.metadata))
+
+    def _copied(self, column: FixedColumn, groups: Sequence[int]) -> pa.Array | None:
+        return read_fixed(self._file, self._source.fileno(), column, groups)
+
+    def read_where(self, wanted: pc.Expression, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Rows that answer a condition, a row group at a time: large grids never stand together.
+
+        Row groups whose least and greatest values say that no row of theirs does aren't read.
+
+        Raises:
+            OSError: As `read`.
+            pa.ArrowException: As `read`.
+        """
+        # Brings pandas with it, which costs a search from a cold shell half a second.
+        from pyarrow import dataset
+
+        checked = dataset.ParquetFragmentScanOptions(page_checksum_verification=True)
+        kind = dataset.ParquetFileFormat(default_fragment_scan_options=checked)
+        for piece in kind.make_fragment(self._source).split_by_row_group(wanted):
+            answers = piece.to_table(columns={"is_wanted": wanted}).column(0)
+            if pc.any(answers).as_py():
+                rows = self.read(columns, [piece.row_groups[0].id])
+                # Taken by number: `filter` goes through a vector number by number.
+                at = np.flatnonzero(answers.fill_null(False).to_numpy())
+                yield rows if len(at) == rows.num_rows else rows.take(pa.array(at))
 
 
 def footer_crc(path: Path) -> int:
