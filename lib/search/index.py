@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.errors import ContractMismatchError, IndexTooSmallError, QueryError
 from lib.search import saved
+from lib.search.filters import Findable, RecentFilters
 from lib.search.kinds import IndexKind, choose_kind, default_memory_bytes, is_outgrown, kind_named
 from lib.search.recall import RecallCheck
 from lib.search.store import Hits as Hits
@@ -20,7 +21,7 @@ EXACT_CANDIDATES = 10_000
 TRAINING_ROWS_A_LIST = 64
 REBUILD_REMOVED_SHARE = 0.2
 _VERSIONS = {"faiss": faiss.__version__, "numpy": np.__version__}
-_VECTORS, _CODES, _REMOVED = "vectors.npy", "codes.faiss", "removed.npy"
+_CODES, _REMOVED = "codes.faiss", "removed.npy"
 
 
 class VectorIndex:
@@ -38,6 +39,7 @@ class VectorIndex:
         self._codes = codes
         self._manifest = manifest
         self._removed = removed
+        self._removed_changed()
         # Files on disk that hold just what is here, so that a removal needn't write them out again.
         self._kept: dict[str, saved.KeptFile] = {}
 
@@ -71,7 +73,7 @@ class VectorIndex:
         laid_out = kind_named(kind, rows, dim) if kind else choose_kind(rows, dim, memory_bytes=memory_bytes)
         codes = _trained(laid_out, store, seed=seed, memory_bytes=memory_bytes)
         _feed(codes, laid_out, store)
-        manifest = saved.Manifest(laid_out, rows, dim, contract, trained_rows=rows, seed=seed)
+        manifest = saved.Manifest(laid_out, rows, dim, contract, trained_rows=rows, seed=seed, parts=(rows,))
         return cls(store, codes, manifest, np.zeros(rows, bool))
 
     @classmethod
@@ -101,11 +103,11 @@ class VectorIndex:
         manifest = saved.Manifest.read(place)
         for name, written in manifest.files.items():
             # The vectors of an exact index are its codes.
-            if verify or name != _VECTORS or not manifest.kind.lists:
+            if verify or not name.startswith(saved.VECTORS) or not manifest.kind.lists:
                 saved.check_content(place / name, written)
         bits = np.load(place / _REMOVED, allow_pickle=False)
         removed = np.unpackbits(bits, count=manifest.rows).astype(bool)
-        store = VectorStore.open(place / _VECTORS)
+        store = VectorStore.open(*[place / name for name in saved.vector_files(manifest.parts)])
         if manifest.kind.lists:
             codes = faiss.read_index(str(place / _CODES))
         else:
@@ -114,7 +116,7 @@ class VectorIndex:
         if {(store.rows, store.dim), (codes.ntotal, codes.d)} != {(manifest.rows, manifest.dim)}:
             raise ValueError(f"{manifest.rows} x {manifest.dim} numbers were written, others are there")
         index = cls(store, codes, manifest, removed)
-        index._remember(place, manifest.files)
+        index._kept = saved.kept_files(place, manifest.files)
         return index
 
     @property
@@ -130,7 +132,7 @@ class VectorIndex:
     @property
     def alive(self) -> int:
         """Rows that can be found."""
-        return self.rows - int(np.count_nonzero(self._removed))
+        return self._standing.count
 
     @property
     def rebuild_reason(self) -> str:
@@ -162,23 +164,18 @@ class VectorIndex:
             QueryError: k below 1, a query of no length, or a filter of another length.
         """
         queries = self._checked(queries, k)
-        mask = self._mask(allowed)
-        candidates = self.rows if mask is None else int(np.count_nonzero(mask))
-        width = min(k, candidates)
-        is_narrow = allowed is not None and self.kind.lists > 0 and candidates <= EXACT_CANDIDATES
-        if mask is not None and (is_narrow or not candidates):
-            return self._among(queries, width, np.flatnonzero(mask))
-        nprobe, refine = self.kind.effort(candidates / self.rows, is_filtered=allowed is not None)
-        # FAISS wants the bits of a byte lowest first, where numpy packs them highest first.
-        selector = None if mask is None else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        fetch = min(candidates, width * refine)
-        params = _parameters(self.kind, nprobe, selector)
-        ids = _find(self._codes, queries, fetch, params)
-        short = np.flatnonzero((ids[:, :width] < 0).any(axis=1))
+        among = self._standing if allowed is None else self._findable(allowed)
+        width = min(k, among.count)
+        if among.few is not None:
+            return self._among(queries, width, among)
+        nprobe, refine = self.kind.effort(among.count / self.rows, is_filtered=allowed is not None)
+        fetch = min(among.count, width * refine)
+        ids = _find(self._codes, queries, fetch, _parameters(self.kind, nprobe, among.selector))
+        # FAISS fills up with -1 from behind.
+        short = np.flatnonzero(ids[:, width - 1] < 0)
         if short.size:  # the lists that were read held too few allowed rows
-            ids[short] = _find(
-                self._codes, queries[short], fetch, _parameters(self.kind, self.kind.lists, selector)
-            )
+            params = _parameters(self.kind, self.kind.lists, among.selector)
+            ids[short] = _find(self._codes, queries[short], fetch, params)
         return self.store.rescored(queries, ids, width)
 
     def search_exactly(self, queries: np.ndarray, *, k: int) -> Hits:
@@ -201,7 +198,8 @@ class VectorIndex:
         self.store.append(vectors)
         _feed(self._codes, self.kind, self.store, first)
         self._removed = np.append(self._removed, np.zeros(self.rows - first, bool))
-        self._kept = {}
+        self._removed_changed()
+        self._kept.pop(_CODES, None)
 
     def remove(self, rows: np.ndarray) -> None:
         """Let rows never be found again; they keep their numbers, and a rebuild drops them.
@@ -214,6 +212,7 @@ class VectorIndex:
         if strange.size:
             raise QueryError(f"There is no row {strange[0]} to remove: the last one is {self.rows - 1}.")
         self._removed[rows] = True
+        self._removed_changed()
 
     def tune(self, *, nprobe: int, refine: int) -> None:
         """Search with other settings from now on, and once saved."""
@@ -225,56 +224,63 @@ class VectorIndex:
         Raises:
             LakeError: The disk is full, or can't be written to.
         """
-        files: dict[str, saved.FileRecord] = {}
         with saved.replaced_whole(folder) as fresh:
-            for name in (_VECTORS, _REMOVED, _CODES) if self.kind.lists else (_VECTORS, _REMOVED):
-                kept = self._kept.get(name)
-                if kept is not None and kept.link(fresh / name):
-                    files[name] = kept.record
-                else:
-                    self._write(name, fresh / name)
-                    files[name] = saved.record(fresh / name)
+            parts, files = saved.write_vectors(self.store, fresh, self._manifest.parts, self._kept)
+            if self.kind.lists:
+                codes = saved.linked(self._kept, fresh, [_CODES])
+                if codes is None:
+                    faiss.write_index(self._codes, str(fresh / _CODES))
+                files |= codes or {_CODES: saved.record(fresh / _CODES)}
+            np.save(fresh / _REMOVED, np.packbits(self._removed))
             self._manifest = dataclasses.replace(
                 self._manifest,
                 kind=self.kind,
                 rows=self.rows,
                 recall=self.recall,
-                files=files,
+                parts=parts,
+                files=files | {_REMOVED: saved.record(fresh / _REMOVED)},
                 versions=_VERSIONS,
             )
             self._manifest.write(fresh)
-        self._remember(folder, files)
+        self._kept = saved.kept_files(folder, files)
 
-    def _write(self, name: str, path: Path) -> None:
-        if name == _VECTORS:
-            self.store.write(path)
-        elif name == _REMOVED:
-            np.save(path, np.packbits(self._removed))
-        else:
-            faiss.write_index(self._codes, str(path))
-
-    def _remember(self, folder: Path, files: dict[str, saved.FileRecord]) -> None:
-        lasting = {name: record for name, record in files.items() if name != _REMOVED}
-        self._kept = {name: saved.KeptFile.of(folder / name, record) for name, record in lasting.items()}
-
-    def _among(self, queries: np.ndarray, width: int, rows: np.ndarray) -> Hits:
+    def _among(self, queries: np.ndarray, width: int, among: Findable) -> Hits:
         """The nearest of a few rows, each of them looked at."""
-        if not rows.size:
+        if among.few is None or not among.count:
             return Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
-        exact = kind_named("exact", len(rows), self.dim)
-        codes = _untrained(exact, self.dim)
-        codes.add_sa_codes(self.store.raw(rows).view(np.uint8))
-        ids = _find(codes, queries, min(len(rows), width * exact.refine), None)
-        return self.store.rescored(queries, rows[ids], width)
+        fetch = min(among.count, width * kind_named("exact", among.count, self.dim).refine)
+        ids = _find(among.few_codes, queries, fetch, None)
+        return self.store.rescored(queries, among.few[ids], width)
 
-    def _mask(self, allowed: np.ndarray | None) -> np.ndarray | None:
-        """The rows that may be found; None for all."""
-        if allowed is None:
-            return ~self._removed if self._removed.any() else None
+    def _removed_changed(self) -> None:
+        """Make ready what an unfiltered search looks among; filters from before let removed rows through."""
+        self._recent = RecentFilters()
+        count = self.rows - int(np.count_nonzero(self._removed))
+        if count == self.rows:
+            self._standing = Findable(count, None)
+        else:
+            bits = np.packbits(~self._removed, bitorder="little")
+            self._standing = Findable(count, bits, faiss.IDSelectorBitmap(bits))
+
+    def _findable(self, allowed: np.ndarray) -> Findable:
+        """The rows that a filter lets through, as it was made ready the last time, if it was of late."""
         if allowed.shape != (self.rows,) or allowed.dtype != bool:
             seen = f"{allowed.dtype} of shape {allowed.shape}"
             raise QueryError(f"A filter is {self.rows} booleans, one a row; this one is {seen}.")
-        return np.asarray(allowed & ~self._removed)
+        bits = np.packbits(allowed, bitorder="little")
+        if self._standing.bits is not None:
+            bits &= self._standing.bits
+        return self._recent.of(bits, self._made_findable)
+
+    def _made_findable(self, bits: np.ndarray) -> Findable:
+        mask = np.unpackbits(bits, count=self.rows, bitorder="little").view(bool)
+        count = int(np.count_nonzero(mask))
+        if count and (not self.kind.lists or count > EXACT_CANDIDATES):
+            return Findable(count, bits, faiss.IDSelectorBitmap(bits))
+        few = np.flatnonzero(mask)
+        codes = _untrained(kind_named("exact", count, self.dim), self.dim)
+        codes.add_sa_codes(self.store.raw(few).view(np.uint8))
+        return Findable(count, bits, few=few, few_codes=codes)
 
     def _checked(self, queries: np.ndarray, k: int) -> np.ndarray:
         if k < 1:

@@ -14,11 +14,16 @@ from typing import Any, TypeVar
 from lib.errors import IndexMissingError, LakeError
 from lib.search.kinds import IndexKind
 from lib.search.recall import RecallCheck
+from lib.search.store import VectorStore
 
 T = TypeVar("T")
 
-FORMAT = 1
+# 2: the vectors are several files. What has one is written as 1, which versions before read as well.
+FORMATS = (1, 2)
 MANIFEST = "index.json"
+VECTORS = "vectors"
+# So many files, or so great a share of the rows in all but the first, and they are written as one again.
+MOST_PARTS, MOST_ADDED = 8, 0.25
 REMEDY = "Build the index again: the Parquet shards hold all that it was made from."
 
 
@@ -40,13 +45,16 @@ class Manifest:
     contract: str
     trained_rows: int
     seed: int
+    parts: tuple[int, ...]  # rows of each file of vectors
     recall: RecallCheck | None = None
     files: dict[str, FileRecord] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write it into the folder."""
-        body = {"format": FORMAT} | dataclasses.asdict(self)
+        body = {"format": FORMATS[len(self.parts) > 1]} | dataclasses.asdict(self)
+        if len(self.parts) == 1:
+            del body["parts"]
         (folder / MANIFEST).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
     @classmethod
@@ -71,11 +79,12 @@ class Manifest:
 
     @classmethod
     def _from_json(cls, body: dict[str, Any]) -> "Manifest":
-        if body.pop("format") != FORMAT:
-            raise ValueError(f"this version reads format {FORMAT}")
+        if body.pop("format") not in FORMATS:
+            raise ValueError(f"this version reads formats {FORMATS[0]} to {FORMATS[-1]}")
         return cls(
             **body
             | {
+                "parts": tuple(body.get("parts", [body["rows"]])),
                 "kind": IndexKind(**body["kind"]),
                 "recall": RecallCheck(**body["recall"]) if body["recall"] else None,
                 "files": {name: FileRecord(**record) for name, record in body["files"].items()},
@@ -125,6 +134,62 @@ class KeptFile:
             return True
         target.unlink()  # another index's file under the old name
         return False
+
+
+def kept_files(folder: Path, files: dict[str, FileRecord]) -> dict[str, KeptFile]:
+    """Files that were just written there, or read."""
+    return {name: KeptFile.of(folder / name, record) for name, record in files.items()}
+
+
+def linked(kept: dict[str, KeptFile], folder: Path, names: list[str]) -> dict[str, FileRecord] | None:
+    """Give files that are kept second names in the folder; None, and none there, where one can't be."""
+    done: dict[str, FileRecord] = {}
+    for name in names:
+        if name not in kept or not kept[name].link(folder / name):
+            for other in done:
+                (folder / other).unlink()
+            return None
+        done[name] = kept[name].record
+    return done
+
+
+def vector_files(parts: tuple[int, ...]) -> list[str]:
+    """Names of the files of vectors, the first rows' first."""
+    return [f"{VECTORS}.npy", *[f"{VECTORS}_{number}.npy" for number in range(1, len(parts))]]
+
+
+def parts_with(before: tuple[int, ...], rows: int) -> tuple[int, ...]:
+    """The parts to save: what was added since as another, or all as one, where there'd be too many."""
+    added = rows - sum(before)
+    parts = (*before, added) if added else before
+    is_too_much = len(parts) > MOST_PARTS or sum(parts[1:]) > MOST_ADDED * rows
+    return (rows,) if is_too_much else parts
+
+
+def write_vectors(
+    store: VectorStore, folder: Path, before: tuple[int, ...], kept: dict[str, KeptFile]
+) -> tuple[tuple[int, ...], dict[str, FileRecord]]:
+    """Write rows into the folder; those that stand in a kept file already are linked, where that can be.
+
+    Args:
+        store: All rows.
+        folder: Where to.
+        before: Rows of each file when they were last saved.
+        kept: Files that still hold what the store does.
+
+    Returns:
+        The rows of each file, and the files.
+    """
+    parts = parts_with(before, store.rows)
+    is_more = parts[: len(before)] == before
+    files = linked(kept, folder, vector_files(before)) if is_more else None
+    if files is None:
+        parts, files = (store.rows,), {}
+    last = vector_files(parts)[-1]
+    if last not in files:
+        store.write(folder / last, first=sum(parts[:-1]))
+        files[last] = record(folder / last)
+    return parts, files
 
 
 @contextmanager

@@ -28,10 +28,10 @@ class Hits:
 class VectorStore:
     """Rows 0..n-1: what an index's candidates are rescored by, and what its recall is measured against."""
 
-    def __init__(self, vectors: np.ndarray) -> None:
+    def __init__(self, *parts: np.ndarray) -> None:
         # Plain arrays: np.memmap's own indexing costs more than the rows it brings.
-        self._parts = [np.asarray(vectors)]
-        self._starts = np.array([0, len(vectors)])
+        self._parts = [np.asarray(part) for part in parts]
+        self._starts = np.cumsum([0, *[len(part) for part in parts]])
 
     @classmethod
     def of(cls, vectors: np.ndarray | Iterable[np.ndarray]) -> Self:
@@ -53,9 +53,9 @@ class VectorStore:
             return cls(np.memmap(spool, dtype=np.float16, mode="r", shape=(rows, dim)))
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Map a file that `write` made."""
-        return cls(np.load(path, mmap_mode="r", allow_pickle=False))
+    def open(cls, *paths: Path) -> Self:
+        """Map files that `write` made: their rows, one file behind the other."""
+        return cls(*[np.load(path, mmap_mode="r", allow_pickle=False) for path in paths])
 
     @property
     def rows(self) -> int:
@@ -82,10 +82,10 @@ class VectorStore:
         if len(self._parts) == 1:
             return np.take(self._parts[0], rows, axis=0)
         vectors = np.empty((len(rows), self.dim), np.float16)
-        owner = np.searchsorted(self._starts, rows, side="right") - 1
-        for part in np.unique(owner):
-            mine = owner == part
-            vectors[mine] = self._parts[part][rows[mine] - self._starts[part]]
+        for part, start in zip(self._parts, self._starts, strict=False):
+            mine = np.flatnonzero((rows >= start) & (rows < start + len(part)))
+            if len(mine):
+                vectors[mine] = np.take(part, rows[mine] - start, axis=0)
         return vectors
 
     def raw_blocks(self, start: int = 0) -> Iterator[np.ndarray]:
@@ -145,7 +145,12 @@ class VectorStore:
         """
         hits = Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
         for ids, vectors in self._chunks(rows):
-            scores = np.hstack([hits.scores, queries @ vectors.T])
+            scores = queries @ vectors.T
+            if hits.ids.shape[1] == k:
+                # Few rows of a block are nearer than the k-th so far: sorting only those halves the scan.
+                better = np.flatnonzero((scores > hits.scores[:, -1:]).any(axis=0))
+                ids, scores = ids[better], scores[:, better]
+            scores = np.hstack([hits.scores, scores])
             hits = best(np.hstack([hits.ids, np.broadcast_to(ids, (len(queries), len(ids)))]), scores, k)
         return hits
 
@@ -157,6 +162,8 @@ class VectorStore:
             ids: (queries, candidates), at least k of a row's own; -1 stands for none.
             k: Matches a query.
         """
+        if len(queries) == 1:
+            return self._rescored_one(queries[0], ids[0], k)
         scores = np.empty(ids.shape, np.float32)
         step = max(1, BLOCK_ROWS // ids.shape[1])
         for first in range(0, len(queries), step):
@@ -165,12 +172,21 @@ class VectorStore:
         scores[ids < 0] = -np.inf
         return best(ids, scores, k)
 
-    def write(self, path: Path) -> None:
-        """Write all rows as one .npy file."""
+    def _rescored_one(self, query: np.ndarray, ids: np.ndarray, k: int) -> Hits:
+        """For one query, where each array operation is felt."""
+        ids = ids[ids >= 0]
+        vectors = self.raw(ids).astype(np.float32)
+        # A row at a time, and so equal vectors have equal scores, wherever they stand; BLAS's needn't.
+        scores = np.einsum("ij,j->i", vectors, query) / _lengths(vectors)
+        order = np.lexsort((ids, -scores))[:k]
+        return Hits(ids[None, order], scores[None, order])
+
+    def write(self, path: Path, *, first: int = 0) -> None:
+        """Write the rows from the first on as one .npy file."""
         with path.open("wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": (self.rows, self.dim)}
+            header = {"descr": "<f2", "fortran_order": False, "shape": (self.rows - first, self.dim)}
             np.lib.format.write_array_header_1_0(file, header)
-            for block in self.raw_blocks():
+            for block in self.raw_blocks(first):
                 file.write(np.ascontiguousarray(block).data)
 
     def _chunks(self, rows: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,5 +1,7 @@
 """The index against numpy, on clustered unit vectors as features are."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -158,6 +160,39 @@ def test_a_removed_row_is_never_found_again(stored, queries, tmp_path, kind):
         assert now.alive == 14_000 - len(gone)
         for allowed in (None, wide, narrow):
             assert not np.isin(now.search(queries, k=20, allowed=allowed).ids, gone).any()
+
+
+@pytest.mark.parametrize("among", [9000, 13_000])
+def test_a_filter_that_was_asked_before_a_removal_or_an_addition_knows_of_it(stored, among):
+    index = VectorIndex.build(stored[:14_000], contract=CONTRACT, kind="ivf_sq8")
+    query = unit(stored[5:6])
+    allowed = np.arange(14_000) < among
+    assert index.search(query, k=1, allowed=allowed).ids.tolist() == [[5]]
+    index.remove(np.array([5]))
+    assert index.search(query, k=1, allowed=allowed).ids.tolist() != [[5]]
+    index.add(stored[5:6])
+    grown = np.append(allowed, True)
+    assert index.search(query, k=1, allowed=grown).ids.tolist() == [[14_000]]
+
+
+def test_a_filter_that_its_owner_changed_is_another_filter(built, stored):
+    query, allowed = unit(stored[5:6]), np.arange(30_000) < 8
+    assert built["ivf_sq8"].search(query, k=1, allowed=allowed).ids.tolist() == [[5]]
+    allowed[5] = False
+    assert built["ivf_sq8"].search(query, k=1, allowed=allowed).ids.tolist() != [[5]]
+
+
+def test_threads_that_share_an_index_find_what_one_finds(built, stored, labels, queries):
+    asked = [
+        (kind, at, None if at % 3 == 0 else labels < 20 * (at % 7 + 1)) for kind in ALL for at in range(20)
+    ]
+
+    def search(each):
+        kind, at, allowed = each
+        return built[kind].search(queries[at : at + 1], k=10, allowed=allowed).ids.tolist()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(search, asked)) == [search(each) for each in asked]
 
 
 @pytest.mark.parametrize("kind", IVF)

@@ -85,8 +85,8 @@ def test_a_flipped_bit_in_the_mapped_vectors_is_found_when_asked_to_verify(tmp_p
 def test_an_index_of_another_format_is_refused(tmp_path):
     a_saved_index(tmp_path / "index")
     manifest = tmp_path / "index" / "index.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 2}))
-    with pytest.raises(LakeError, match="reads format 1"):
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 3}))
+    with pytest.raises(LakeError, match="reads formats 1 to 2"):
         VectorIndex.open(tmp_path / "index")
 
 
@@ -135,7 +135,7 @@ def test_a_failed_save_leaves_the_former_index_and_no_rest(tmp_path, monkeypatch
     index = a_saved_index(tmp_path / "index")
     index.add(vectors(10, seed=1))
 
-    def fill_the_disk(path):
+    def fill_the_disk(path, first):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -164,6 +164,58 @@ def test_a_file_that_another_index_took_the_name_of_is_not_taken_for_ones_own(tm
     mine.save(tmp_path / "mine")
     opened = VectorIndex.open(tmp_path / "mine", verify=True)
     assert opened.search(vectors()[:1].astype(np.float32), k=1).ids.tolist() == [[0]]
+
+
+@pytest.mark.parametrize("kind", ["exact", "ivf_sq8", "ivf_pq4"])
+def test_added_rows_become_a_file_of_their_own_and_the_others_are_not_written_again(tmp_path, kind):
+    folder = tmp_path / "index"
+    a_saved_index(folder, kind=kind)
+    inodes = [(folder / "vectors.npy").stat().st_ino]
+    for number in (1, 2):
+        index = VectorIndex.open(folder)
+        index.add(vectors(40, seed=number))
+        index.save(folder)
+        assert [(folder / name).stat().st_ino for name in saved.vector_files((0,) * number)] == inodes
+        inodes.append((folder / f"vectors_{number}.npy").stat().st_ino)
+    opened = VectorIndex.open(folder, verify=True)
+    asked = np.concatenate([vectors()[:5], vectors(40, seed=1), vectors(40, seed=2)]).astype(np.float32)
+    assert opened.search(asked, k=1).ids[:, 0].tolist() == [*range(5), *range(2000, 2080)]
+    np.testing.assert_array_equal(opened.store.raw(np.arange(2040, 2080)), vectors(40, seed=2))
+
+
+@pytest.mark.parametrize("added", [[700], [1] * saved.MOST_PARTS])
+def test_too_many_added_rows_or_files_are_written_as_one(tmp_path, added):
+    folder = tmp_path / "index"
+    index = a_saved_index(folder)
+    for seed, count in enumerate(added, 1):
+        index.add(vectors(count, seed=seed))
+        index.save(folder)
+    assert sorted(path.name for path in folder.glob("vectors*")) == ["vectors.npy"]
+    assert json.loads((folder / "index.json").read_text())["format"] == 1
+    assert VectorIndex.open(folder, verify=True).rows == 2000 + sum(added)
+
+
+def test_a_lost_file_of_the_former_state_makes_all_be_written_anew(tmp_path):
+    folder = tmp_path / "index"
+    index = a_saved_index(folder)
+    index.add(vectors(40, seed=1))
+    (folder / "vectors.npy").unlink()
+    index.save(tmp_path / "next")
+    opened = VectorIndex.open(tmp_path / "next", verify=True)
+    assert opened.search(vectors(40, seed=1).astype(np.float32), k=1).ids[:, 0].tolist() == [
+        *range(2000, 2040)
+    ]
+    assert not (tmp_path / "next" / "vectors_1.npy").exists()
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "vectors_1.npy"])
+def test_a_file_of_added_rows_that_is_gone_is_a_clear_error(tmp_path, name):
+    index = a_saved_index(tmp_path / "index")
+    index.add(vectors(40, seed=1))
+    index.save(tmp_path / "index")
+    (tmp_path / "index" / name).unlink()
+    with pytest.raises(LakeError, match=f"{name} is missing"):
+        VectorIndex.open(tmp_path / "index")
 
 
 @pytest.mark.parametrize("during", ["checking the files", "mapping the vectors"])
