@@ -105,7 +105,7 @@ def _read_pages(number: int, span: tuple[int, int], into: memoryview, value_byte
         head = os.pread(number, min(_HEAD_BYTES, end - offset), offset)
         try:
             header, start = _struct(head, 0)
-        except (IndexError, KeyError):
+        except (IndexError, KeyError, RecursionError):  # a damaged header
             return False
         if header.get(1) == _DATA_PAGE_V2 and _V2_HEADER in header:
             return False
