@@ -1,8 +1,9 @@
 """An archive's published index, opened: what every kind of search stands on."""
 
+import re
 import shutil
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ from lib.stages.published_index import index_folder
 
 # A writer replaces an index in milliseconds, and seldom twice while one search opens it.
 _TRIES = 5
+# Conditions whose rows are remembered: over a million rows, finding them takes longer than the search.
+_REMEMBERED = 8
+# What tells the time makes another mask tomorrow. In a column's name it only costs the remembering.
+_TIMELY = re.compile("now|today|current|local|age", re.IGNORECASE)
 
 
 class Published:
@@ -45,8 +50,9 @@ class Published:
             )
         self.rows, self.index = opened
         self._work, self._stage = work, stage
-        gone = np.array(self.rows.column("is_gone").to_pylist(), bool)
-        self.names = np.array(self.rows.column("item").to_pylist(), object)
+        gone = self.rows.column("is_gone").to_numpy(zero_copy_only=False).astype(bool)
+        self.names = self.rows.column("item").to_numpy(zero_copy_only=False)
+        self._remembered = lru_cache(_REMEMBERED)(self._matching)
         # Removed at the source, or forgotten, means gone from the answers at once, before any index is made
         # again.
         self.alive: np.ndarray = ~gone & self._is_standing(name)
@@ -128,8 +134,12 @@ class Published:
         if left_out is not None:
             allowed &= ~left_out
         if where is not None:
-            allowed &= self._work.lake.matching(self.rows.select(list(columns)), where)
+            matching = self._matching if _TIMELY.search(where) else self._remembered
+            allowed &= matching(where, columns)
         return allowed
+
+    def _matching(self, where: str, columns: tuple[str, ...]) -> np.ndarray:
+        return self._work.lake.matching(self.rows.select(list(columns)), where)
 
 
 def _put_aside(work: Work, folder: Path, error: LakeError) -> LakeError:
