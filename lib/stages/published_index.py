@@ -185,12 +185,12 @@ class _Update:
         if self._old is None or self._index is None:
             raise AssertionError  # pragma: no cover
         changed = {s for s in {*self._wanted, *self._indexed} if self._wanted.get(s) != self._indexed.get(s)}
-        shards = np.array(self._old.column("shard").to_pylist())
-        gone = np.array(self._old.column("is_gone").to_pylist(), bool)
-        standing = np.flatnonzero(np.isin(shards, sorted(changed)) & ~gone)
+        gone = self._old.column("is_gone").to_numpy(zero_copy_only=False).astype(bool)
+        touched = pc.is_in(self._old.column("shard"), value_set=pa.array(sorted(changed), pa.string()))
+        standing = np.flatnonzero(touched.to_numpy(zero_copy_only=False) & ~gone)
         key = self._indexed_as.key
-        names = self._old.column(key).to_pylist()
-        before = {names[row]: row for row in standing.tolist()}
+        names = self._old.column(key).take(pa.array(standing)).to_pylist()
+        before = dict(zip(names, standing.tolist(), strict=True))
         added: list[pa.Table] = []
         renewed: list[pa.Table] = []
         kept: list[int] = []
@@ -231,18 +231,14 @@ class _Update:
 
 def _with_items(work: Work, indexed: Indexed, rows: pa.Table) -> pa.Table:
     """What `--where` may ask about a row's item, beside the row."""
-    about: dict[str, dict[str, Any]] = {}
-    fields: list[pa.Field] = []
-    for shard in work.shards(indexed.stage):
-        table = work.rows("items", shard, ["item", *indexed.about])
-        fields = [table.schema.field(name) for name in indexed.about]
-        for row in table.to_pylist():
-            about[row.pop("item")] = row
-    names = rows.column("item").to_pylist()
-    nothing: dict[str, Any] = {}
-    for field in fields:
-        values = [about.get(name, nothing).get(field.name) for name in names]
-        rows = rows.append_column(field.name, pa.array(values, field.type))
+    tables = [work.rows("items", shard, ["item", *indexed.about]) for shard in work.shards(indexed.stage)]
+    if not tables:
+        return rows
+    # The last shard's word on an item counts, as the first one found does here.
+    items = pa.concat_tables([table.cast(tables[-1].schema) for table in reversed(tables)])
+    at = pc.index_in(rows.column("item"), value_set=items.column("item").combine_chunks())
+    for name in indexed.about:
+        rows = rows.append_column(name, items.column(name).take(at))
     return rows
 
 
