@@ -27,14 +27,14 @@ class Effort:
 
 FULL = Effort(
     rows=1_000_000, builds=1,
-    search=index_search.Effort(single=500, filtered=200, batches=6, repeats=3),
-    rivals=index_rivals.Effort(lance_single=60, lance_batches=2, duck_single=4, duck_batch=4, repeats=2),
+    search=index_search.Effort(single=500, filtered=128, batches=5, filtered_batches=2, repeats=3),
+    rivals=index_rivals.Effort(lance_single=50, lance_batches=2, duck_single=4, duck_batch=4, repeats=2),
     updates=3,
 )  # fmt: skip
 QUICK = Effort(
     rows=100_000, builds=1,
-    search=index_search.Effort(single=300, filtered=100, batches=3, repeats=3),
-    rivals=index_rivals.Effort(lance_single=30, lance_batches=1, duck_single=4, duck_batch=4, repeats=1),
+    search=index_search.Effort(single=200, filtered=64, batches=2, filtered_batches=1, repeats=3),
+    rivals=index_rivals.Effort(lance_single=20, lance_batches=1, duck_single=3, duck_batch=2, repeats=1),
     updates=3,
 )  # fmt: skip
 

@@ -3,18 +3,20 @@
 `python -m bench.index_build ours|by_hand VECTORS.npy FOLDER` is that process: it prints what it took as JSON.
 """
 
+import dataclasses
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.figures import Figure, paired
+from bench.figures import Figure
 from bench.index_material import CONTRACT, DIM, Material, as_unit
 
 KIND = "ivf_sq8"
@@ -33,36 +35,33 @@ class Built:
 
 def measure_build(material: Material, folder: Path, *, repeats: int) -> tuple[list[Figure], Built]:
     """Time and peak memory; `folder / "ours"` is the index that ours saved, and `Built` what that took."""
-    built: dict[str, list[Built]] = {"ours": [], "by_hand": []}
-
-    def child(way: str) -> Callable[[], float]:
-        def timed() -> float:
-            built[way].append(_in_a_child(way, material.path, folder / way))
-            return built[way][-1].build_s
-
-        return timed
-
-    pairs = paired(child("ours"), child("by_hand"), repeats=repeats)
-    peaks = [(one.peak_mb, other.peak_mb) for one, other in zip(built["ours"], built["by_hand"], strict=True)]
-    ours_mb, theirs_mb = (float(np.median(each)) for each in zip(*peaks, strict=True))
+    pairs = [
+        (_in_a_child("by_hand", material.path, folder), _in_a_child("ours", material.path, folder))
+        for _ in range(repeats)
+    ]
+    theirs, ours = zip(*pairs, strict=True)
     against = f"FAISS by hand, {factory_of(material.rows)!r}"
-    same = (
-        "both read the same mapped float16 file, train on as many of its rows, normalise float32 blocks and "
-        "add them; ours also checks each row's length. A process each"
-    )
-    many = f"{pairs.measured} {'pair' if pairs.measured == 1 else 'pairs'}; {pairs.calm}"
+    what = f"index build, {material.size}"
     return [
         Figure(
-            f"index build, {material.size}, time", against, pairs.slowdowns, TIME_GOAL, is_at_most=True,
-            detail=f"{pairs.ours_s:.1f} s ours, {pairs.theirs_s:.1f} s by hand; {same}; {many}",
+            f"{what}, time", against, tuple(our.build_s / their.build_s for their, our in pairs),
+            TIME_GOAL, is_at_most=True,
+            detail=f"{_median(ours, 'build_s'):.1f} s ours, {_median(theirs, 'build_s'):.1f} s by hand, a "
+            "process each: both read the same mapped float16 file, train on as many of its rows, make blocks "
+            "unit float32 and add them; ours also checks the length of every row. "
+            f"{repeats} {'pair' if repeats == 1 else 'pairs'}",
         ),
         Figure(
-            f"index build, {material.size}, peak memory", against,
-            tuple(one / other for one, other in peaks), MEMORY_GOAL, is_at_most=True,
-            detail=f"{ours_mb:,.0f} MB ours, {theirs_mb:,.0f} MB by hand: the greatest resident size, "
-            "of which the mapped file's pages are a part",
+            f"{what}, peak memory", against, tuple(our.peak_mb / their.peak_mb for their, our in pairs),
+            MEMORY_GOAL, is_at_most=True,
+            detail=f"{_median(ours, 'peak_mb'):,.0f} MB ours, {_median(theirs, 'peak_mb'):,.0f} MB by hand: "
+            "the greatest resident size, of which the mapped file's pages are a part",
         ),
-    ], built["ours"][-1]  # fmt: skip
+    ], ours[-1]  # fmt: skip
+
+
+def _median(several: Sequence[Built], what: str) -> float:
+    return float(np.median([getattr(built, what) for built in several]))
 
 
 def factory_of(rows: int) -> str:
@@ -107,11 +106,10 @@ def build_ours(path: Path, folder: Path) -> Built:
 
 
 def _in_a_child(way: str, path: Path, folder: Path) -> Built:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
+    place = folder / way
+    shutil.rmtree(place, ignore_errors=True)
     told = subprocess.run(
-        [sys.executable, "-m", "bench.index_build", way, str(path), str(folder)],
+        [sys.executable, "-m", "bench.index_build", way, str(path), str(place)],
         stdout=subprocess.PIPE, text=True, check=True,
     )  # fmt: skip
     return Built(**json.loads(told.stdout.splitlines()[-1]))
@@ -122,7 +120,5 @@ def _peak_mb() -> float:
 
 
 if __name__ == "__main__":
-    import dataclasses
-
     work = {"ours": build_ours, "by_hand": build_by_hand}[sys.argv[1]]
     sys.stdout.write(json.dumps(dataclasses.asdict(work(Path(sys.argv[2]), Path(sys.argv[3])))) + "\n")

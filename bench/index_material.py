@@ -95,12 +95,12 @@ class Material:
 
     def at_random(self, share: float) -> Filter:
         """A filter that goes with nothing."""
-        return Filter(f"{share:.0%} at random", f"share < {share:g}", self.share < np.float32(share))
+        return Filter(f"{100 * share:g} % at random", f"share < {share:g}", self.share < np.float32(share))
 
     def by_clusters(self, share: float) -> Filter:
         """A filter that lets whole clusters through, and of the others nothing."""
         first = round(share * _CLUSTERS)
-        return Filter(f"{share:.0%} by clusters", f"cluster < {first}", self.cluster < first)
+        return Filter(f"{100 * share:g} % by clusters", f"cluster < {first}", self.cluster < first)
 
     def true_scores(self, queries: np.ndarray, allowed: list[np.ndarray | None]) -> list[np.ndarray]:
         """The K best cosines of each query, best first, by looking at every row.

@@ -36,6 +36,7 @@ class Effort:
     single: int  # queries alone
     filtered: int  # of these under each filter
     batches: int
+    filtered_batches: int
     repeats: int
 
 
@@ -46,6 +47,11 @@ class Asked:
     filter: Filter | None
     queries: list[np.ndarray]
     truth: np.ndarray  # (queries, K): the true scores of the first so many of them
+
+    @property
+    def is_single(self) -> bool:
+        """Whether queries are asked one at a time."""
+        return len(self.queries[0]) == 1
 
     @property
     def name(self) -> str:
@@ -71,8 +77,9 @@ def all_asked(material: Material, effort: Effort) -> tuple[list[Asked], list[Ask
     for each, truth in zip(filters[: 1 + len(random)], truths, strict=False):
         count = effort.single if each is None else effort.filtered
         single = [material.queries[at : at + 1] for at in range(count)]
-        batches = [material.queries[at * BATCH : (at + 1) * BATCH] for at in range(effort.batches)]
-        timed += [Asked(each, single, truth), Asked(each, batches, truth[: effort.batches * BATCH])]
+        several = range(effort.batches if each is None else effort.filtered_batches)
+        batches = [material.queries[at * BATCH : (at + 1) * BATCH] for at in several]
+        timed += [Asked(each, single, truth), Asked(each, batches, truth[: len(several) * BATCH])]
     told = [
         Asked(each, [known[at : at + 1] for at in range(len(known))], truth)
         for each, truth in zip(filters[1 + len(random) :], truths[1 + len(random) :], strict=True)
@@ -133,7 +140,7 @@ def _against_bare(material: Material, index: VectorIndex, asked: Asked, *, repea
             is_at_most=True, detail=f"{_times(pairs)}; {told}; {pairs.calm}",
         )
     ]  # fmt: skip
-    if asked.filter is None and len(asked.queries[0]) == 1:
+    if asked.filter is None and asked.is_single:
         figures += [
             Figure(
                 f"{name}, p99", f"bare FAISS on the same lists, nprobe {nprobe}", _p99s(pairs), GOAL,
@@ -180,7 +187,7 @@ def _against_refined(
 
 
 def _pairs(ours: Any, theirs: Any, asked: Asked, repeats: int) -> Pairs:
-    threads = 1 if len(asked.queries[0]) == 1 else faiss.omp_get_max_threads()
+    threads = 1 if asked.is_single else faiss.omp_get_max_threads()
 
     def theirs_timed() -> float:
         before = faiss.omp_get_max_threads()
