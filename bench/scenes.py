@@ -1,4 +1,4 @@
-"""The scene line's speed: how much of embedding windows is the network, and change."""
+"""The scene line's speed: from a scene to vectors, how much of it is the network, and change."""
 
 import itertools
 import json
@@ -7,16 +7,21 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 
-from bench.figures import Figure, seconds
+from bench.figures import Figure, least_cosine, paired, seconds
+from bench.scene_loop import SceneLoop
 from lib.catalog import SCENE_SIZE_PX, Archive
+from lib.columns import vectors_of
 from lib.embedding.embed import Embedder
+from lib.embedding.pictures import squash
 from lib.lake import Lake
 from lib.media.geotiff import Bands, write_bands
 from lib.media.lattice import STRIDE_PX, WINDOW_PX
@@ -27,21 +32,22 @@ from lib.stages.changes import make_changes
 from lib.stages.making import Work
 from lib.stages.scene_items import make_scene_items
 from lib.stages.sources import register
-from lib.stages.tiles import make_tiles, read_tile
+from lib.stages.tiles import Tile, make_tiles, read_tile
 from lib.stages.window_embeddings import make_window_embeddings
 from lib.stages.window_worker import WindowWorkerFactory
 from lib.stages.windows import make_windows
 from lib.tasks.change_dates import open_dates
 from lib.tasks.window_views import POOLING, VIEWS, views_of
 
+VIT_S, DEFAULT = "random:vit_small_patch16_dinov3", "efficientnet_lite0"
+LOOP_GOAL, LEAST_COSINE = 2.5, 0.999
 SHARE_GOAL, STORED_GOAL, PAIR_LIMIT = 0.85, 20.0, 1.3
+_CHANGES = 3  # a change takes parts of a second: the median of so many
 _DAYS = ("20240102", "20240109")
 
 
 def make_scenes(folder: Path, *, side_px: int) -> None:
     """Two dates of one made place, 16-bit and 4 bands, with blocks built on the second."""
-    import rasterio
-
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     coarse = rng.normal(size=(side_px // 64 + 2, side_px // 64 + 2, 3))
@@ -75,63 +81,188 @@ class InProcess:
         """Nothing was started."""
 
 
-def measure_scenes(folder: Path, spec: str, *, name: str, side_px: int, repeats: int) -> list[Figure]:
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        vit_px: Side of the scene that ViT-S/16 embeds, and the loop too.
+        default_px: Side of the scene that the default backbone embeds.
+        repeats: Of each.
+        has_pair: Whether `dinolake change` is given the default backbone's two dates, too.
+    """
+
+    vit_px: int
+    default_px: int
+    repeats: int
+    has_pair: bool
+
+
+FULL = Effort(768, 2048, 2, has_pair=True)
+# Of a smaller pair, one would measure how long a command takes to start.
+QUICK = Effort(384, 768, 1, has_pair=False)
+
+
+def measure(folder: Path, *, quick: bool) -> Sequence[Figure]:
+    """A scene becomes vectors, vectors become changes, and two files become changes."""
+    effort = QUICK if quick else FULL
+    figures: list[Figure] = []
+    for name, spec, side_px in (
+        ("ViT-S/16 of random weights", VIT_S, effort.vit_px),
+        (DEFAULT, DEFAULT, effort.default_px),
+    ):
+        line = SceneLine(folder / f"line_{len(figures)}", spec, side_px=side_px)
+        figures += _of_line(line, name=name, repeats=effort.repeats)
+        if spec == VIT_S:
+            figures += _against_loop(line, spec, name=name, repeats=effort.repeats)
+        elif effort.has_pair:
+            figures.append(_of_pair(line, spec, folder / "pair"))
+    return figures
+
+
+class SceneLine:
+    """Two dates of a place as an archive, up to their vectors, and a worker that holds the model."""
+
+    def __init__(self, folder: Path, spec: str, *, side_px: int) -> None:
+        folder.mkdir()
+        self.folder, self.side_px = folder, side_px
+        make_scenes(folder / "scenes", side_px=side_px)
+        archive = Archive(
+            name="bench",
+            kind="scene",
+            root=str(folder / "scenes"),
+            embedding=EmbeddingConfig(backbone=spec, size_px=SCENE_SIZE_PX),
+            scenes=ScenesConfig(start=date(2024, 1, 1)),
+        )
+        self.worker: Any = WindowWorkerFactory(spec, SCENE_SIZE_PX, archive.pooling())()
+        lake = Lake(folder / "lake")
+        register(archive, lake)
+        for shard in lake.ledger.shards("bench"):
+            make_scene_items(Work(lake, archive), shard)
+        make_tiles(Work(lake, archive))
+        self.work = Work(lake, archive)
+        self.first, self.second = self.work.prints.shards
+        for shard in (self.first, self.second):
+            self.make_windows(shard)
+            self.make_vectors(shard)
+        # Once untimed, as the embedding was: neither is charged for what a process loads.
+        self.make_changes()
+
+    def make_windows(self, shard: str) -> float:
+        """Seconds."""
+        return _again(self.work, "windows", shard, lambda: make_windows(self.work, shard))
+
+    def make_vectors(self, shard: str) -> float:
+        """Seconds of `window_embeddings`."""
+        worker = InProcess(self.worker)
+        return _again(
+            self.work, "window_embeddings", shard, lambda: make_window_embeddings(self.work, shard, worker)
+        )
+
+    def make_changes(self) -> float:
+        """Seconds of `changes` of the second date."""
+        return _again(self.work, "changes", self.second, lambda: make_changes(self.work, self.second))
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """First pixels (row, column) of the first date's windows."""
+        rows = self.work.rows("windows", self.first, ["row", "column"]).to_pylist()
+        return [(row["row"], row["column"]) for row in rows]
+
+    def spoiled(self) -> dict[int, list[int]]:
+        """Number of a window of the first date -> kinds of perturbation that it was embedded under too."""
+        made: dict[int, list[int]] = {}
+        number = 0
+        for block in self.work.blocks("window_embeddings", self.first, None, ["perturbed"]):
+            for told in block.column("perturbed").to_pylist():
+                if told:
+                    made[number] = [each["kind"] for each in told]
+                number += 1
+        return made
+
+    @property
+    def scene(self) -> Path:
+        """The first date's file."""
+        return self.folder / "scenes" / f"T33UWP_{_DAYS[0]}.tif"
+
+    @property
+    def tile(self) -> Tile:
+        """The lattice and the scaling of both."""
+        tile = read_tile(self.work, tile_of(self.first))
+        if tile is None:
+            raise AssertionError("the scene was embedded")
+        return tile
+
+    def __str__(self) -> str:
+        return f"a scene of {self.side_px} x {self.side_px} px, 4 x 16 bit"
+
+
+def _of_line(line: SceneLine, *, name: str, repeats: int) -> list[Figure]:
     """Bare forwards against making `window_embeddings`, and both dates' against making `changes` of them."""
-    make_scenes(folder / "scenes", side_px=side_px)
-    archive = Archive(
-        name="bench",
-        kind="scene",
-        root=str(folder / "scenes"),
-        embedding=EmbeddingConfig(backbone=spec, size_px=SCENE_SIZE_PX),
-        scenes=ScenesConfig(start=date(2024, 1, 1)),
-    )
-    worker = WindowWorkerFactory(spec, SCENE_SIZE_PX, archive.pooling())()
-    lake = Lake(folder / "lake")
-    register(archive, lake)
-    for shard in lake.ledger.shards("bench"):
-        make_scene_items(Work(lake, archive), shard)
-    make_tiles(Work(lake, archive))
-    work = Work(lake, archive)
-    first, second = work.prints.shards
-    for shard in (first, second):
-        make_windows(work, shard)
-        make_window_embeddings(work, shard, InProcess(worker))
-    # Once untimed, as the embedding was: neither is charged for what a process loads.
-    make_changes(work, second)
     shares, stored, told = [], [], ""
     for _ in range(repeats):
-        bare_s, forwards = _bare(worker, work, first)
-        line_s = _again(work, "window_embeddings", first, lambda: make_window_embeddings(
-            work, first, InProcess(worker)
-        ))  # fmt: skip
-        change_s = _again(work, "changes", second, lambda: make_changes(work, second))
+        bare_s, forwards = _bare(line)
+        line_s = line.make_vectors(line.first)
+        change_s = float(np.median([line.make_changes() for _ in range(_CHANGES)]))
         shares.append(bare_s / line_s)
         stored.append(2 * line_s / change_s)
-        told = f"{forwards} forwards {bare_s:.1f} s, the stage {line_s:.1f} s, changes {change_s:.1f} s"
-    of = f"a scene of {side_px} x {side_px} px, 4 x 16 bit, {name}"
+        told = f"{forwards} forwards {bare_s:.1f} s, the stage {line_s:.1f} s, changes {change_s:.2f} s"
     return [
         Figure(
-            f"window_embeddings: share of the wall time that its bare forwards take, {of}",
-            "the same pictures through the network, read and cut beforehand",
+            f"window_embeddings: share of the wall time that its bare forwards take, {line}, {name}",
+            "the same pictures through the network, read, cut and resized beforehand",
             tuple(shares), SHARE_GOAL, detail=told,
         ),
         Figure(
-            f"change on stored vectors, {of}", "embedding both dates for it", tuple(stored), STORED_GOAL,
-            detail=told,
+            f"change on stored vectors, {line}, {name}", "embedding both dates for it", tuple(stored),
+            STORED_GOAL, detail=told,
         ),
     ]  # fmt: skip
 
 
-def measure_pair(folder: Path, spec: str, *, side_px: int, repeats: int) -> Figure:
+def _against_loop(line: SceneLine, spec: str, *, name: str, repeats: int) -> list[Figure]:
+    """The stages `windows` and `window_embeddings` against the plain loop, and their vectors."""
+    loop, tile, places, spoiled = SceneLoop(spec, SCENE_SIZE_PX), line.tile, line.places, line.spoiled()
+    # The lattice begins where the first scene does, so that a window has the same place in the file.
+    out, found = line.folder / "loop.parquet", []
+
+    def theirs() -> float:
+        return seconds(
+            lambda: found.append(loop.run(line.scene, places, spoiled, scaling=tile.scaling, out=out))
+        )
+
+    pairs = paired(
+        lambda: line.make_windows(line.first) + line.make_vectors(line.first), theirs, repeats=repeats
+    )
+    ours = vectors_of(line.work.rows("window_embeddings", line.first), "cls")
+    views = VIEWS * (len(places) + sum(map(len, spoiled.values())))
+    return [
+        Figure(
+            f"scene to vectors, {line}, {name}",
+            f"rasterio {rasterio.__version__} reads a window, eager fp32 torch embeds view by view",
+            pairs.speedups,
+            LOOP_GOAL,
+            detail=f"{len(places)} windows, {views} views on both sides: loop {pairs.theirs_s:.1f} s, ours "
+            f"{pairs.ours_s:.1f} s with thumbnails and ledger; {pairs.calm}. Models loaded before, no Ray",
+        ),
+        Figure(
+            f"least cosine, scene to vectors, {name}",
+            "the loop's vectors (eager fp32) of the same windows",
+            (least_cosine(ours, found[-1]),),
+            LEAST_COSINE,
+            detail=f"CLS of {len(places)} windows",
+        ),
+    ]
+
+
+def _of_pair(line: SceneLine, spec: str, out: Path) -> Figure:
     """`dinolake change` of two files from a cold shell, against the bare forwards of as many pictures."""
-    make_scenes(folder, side_px=side_px)
-    before, after = (folder / f"T33UWP_{day}.tif" for day in _DAYS)
-    out = folder / "out"
+    before, after = (line.folder / "scenes" / f"T33UWP_{day}.tif" for day in _DAYS)
     program = Path(sys.executable).with_name("dinolake")
     command = [program, "change", before, after, "-o", out, "--backbone", spec]
     embedder = Embedder(spec, size_px=WINDOW_PX, pooling=POOLING)
     with open_dates(before, after) as dates:
-        starts = range(0, min(side_px - WINDOW_PX, 4 * STRIDE_PX) + 1, STRIDE_PX)
+        starts = range(0, min(line.side_px - WINDOW_PX, 4 * STRIDE_PX) + 1, STRIDE_PX)
         windows = [dates.view(top, left, WINDOW_PX, WINDOW_PX)[0] for top in starts for left in starts]
     pictures = [view for window in windows for view in views_of(window)]
 
@@ -139,16 +270,13 @@ def measure_pair(folder: Path, spec: str, *, side_px: int, repeats: int) -> Figu
         deque(embedder.embed(itertools.islice(itertools.cycle(pictures), count)), maxlen=0)
 
     forwards(len(pictures))
-    ratios, told = [], ""
-    for _ in range(repeats):
-        change_s = seconds(lambda: subprocess.run(command, check=True, capture_output=True))
-        count = json.loads((out / "summary.json").read_text())["forwards"]
-        bare_s = seconds(partial(forwards, count))
-        ratios.append(change_s / bare_s)
-        told = f"{count} forwards {bare_s:.1f} s, the command {change_s:.1f} s"
+    change_s = seconds(lambda: subprocess.run(command, check=True, capture_output=True))
+    count = json.loads((out / "summary.json").read_text())["forwards"]
+    bare_s = seconds(partial(forwards, count))
     return Figure(
-        f"dinolake change from a cold shell, two files of {side_px} x {side_px} px, 4 x 16 bit, {spec}",
-        "the bare forwards that its recipe needs", tuple(ratios), PAIR_LIMIT, is_at_most=True, detail=told,
+        f"dinolake change from a cold shell, two files of {line.side_px} x {line.side_px} px, {spec}",
+        "the bare forwards that its recipe needs", (change_s / bare_s,), PAIR_LIMIT, is_at_most=True,
+        detail=f"{count} forwards {bare_s:.1f} s, the command {change_s:.1f} s",
     )  # fmt: skip
 
 
@@ -159,24 +287,14 @@ def _again(work: Work, stage: str, shard: str, make: Callable[[], Any]) -> float
     return time.perf_counter() - began
 
 
-def _bare(worker: Any, work: Work, shard: str) -> tuple[float, int]:
+def _bare(line: SceneLine) -> tuple[float, int]:
     """Seconds that the forwards alone take of what the stage embeds, its perturbed windows included."""
-    tile = read_tile(work, tile_of(shard))
-    item = work.rows("items", shard).to_pylist()[0]
-    spoiled = sum(
-        len(each or [])
-        for block in work.blocks("window_embeddings", shard, None, ["perturbed"])
-        for each in block.column("perturbed").to_pylist()
-    )
+    spoiled = sum(map(len, line.spoiled().values()))
     pictures: list[np.ndarray] = []
-    rows = work.rows("windows", shard, ["row", "column"]).to_pylist()
-    if tile is None:
-        raise AssertionError("the scene was embedded")
-    with tile.open(Path(work.root / item["path"]), work.archive.scenes) as scene:
-        for place in rows:
-            pictures += list(views_of(scene.read(place["row"], place["column"])[0]))
-    pictures += pictures[: spoiled * VIEWS]
+    with line.tile.open(line.scene, line.work.archive.scenes) as scene:
+        for row, column in line.places:
+            pictures += [squash(view, SCENE_SIZE_PX) for view in views_of(scene.read(row, column)[0])]
+    count = len(pictures) + spoiled * VIEWS
     began = time.perf_counter()
-    for _ in worker._embedder.embed(iter(pictures)):
-        pass
-    return time.perf_counter() - began, len(pictures)
+    deque(line.worker._embedder.embed(itertools.islice(itertools.cycle(pictures), count)), maxlen=0)
+    return time.perf_counter() - began, count

@@ -1,8 +1,6 @@
 """Pictures and videos into one Parquet file of vectors, without a lake; threads read pictures ahead."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lib.ahead import ahead
 from lib.columns import vectors_column
 from lib.embedding.vectors import unit
 from lib.errors import DinolakeError, UnreadableMediaError
@@ -24,7 +23,6 @@ PICTURE_SUFFIXES = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", 
 # JPEGs of 500 x 375 px, against reading them in turn: 31.3 ms a picture instead of 32.1 (ViT-S/16), 7.8
 # instead of 8.9 (EfficientNet-Lite0). The network alone takes 30.5 and 6.4.
 _AHEAD = 32
-_MOST_READERS = 8
 _BLOCK = 1024  # rows a row group
 
 
@@ -116,17 +114,21 @@ def _blocks(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 def _pictures(
     files: Iterable[Path], rows: _Rows, made: Embedded, *, sampling: "Sampling", size_px: int
 ) -> Iterator[np.ndarray]:
+    from lib.media.image import read_squashed
     from lib.media.video import sample_video
 
-    for file, picture in _read_ahead(files, size_px):
+    def read(file: Path) -> np.ndarray | None:
+        return read_squashed(file, size_px) if file.suffix.lower() in PICTURE_SUFFIXES else None
+
+    for file, reading in ahead(read, files, most=_AHEAD):
         frames = 0
         try:
             _require_utf8(file)
+            picture = reading.result()
             if picture is not None:
-                squashed = picture.result()
                 rows.note(file)
                 frames = 1
-                yield squashed
+                yield picture
             else:
                 stream = sample_video(file, sampling)
                 for frame in stream:
@@ -138,25 +140,6 @@ def _pictures(
         except DinolakeError as error:
             made.refused[str(file)] = str(error)
         made.files += frames > 0
-
-
-def _read_ahead(files: Iterable[Path], size_px: int) -> Iterator[tuple[Path, "Future[np.ndarray] | None"]]:
-    """Files in their order, with what a picture will be read as; None for what is no picture."""
-    from lib.embedding.runtimes import usable_threads
-    from lib.media.image import read_squashed
-
-    readers = ThreadPoolExecutor(min(_MOST_READERS, usable_threads()), thread_name_prefix="reader")
-    waiting: deque[tuple[Path, Future[np.ndarray] | None]] = deque()
-    try:
-        for file in files:
-            is_picture = file.suffix.lower() in PICTURE_SUFFIXES
-            waiting.append((file, readers.submit(read_squashed, file, size_px) if is_picture else None))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        readers.shutdown(cancel_futures=True)
 
 
 def _require_utf8(file: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lib.ahead import ahead
 from lib.media.lattice import MARGIN_PX, WINDOW_PX
 from lib.sections import ScenesConfig
 from lib.stages.changing import Expected, Watch
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 PERTURBED_SHARE = 0.15
 # Of the spoiled ones, those whose pixels are compared too: by the gate's spread over other choices of them.
 _MEASURED = 12
+_AHEAD = 4  # windows made ready ahead of the network
+_Read = tuple[int, np.ndarray, np.ndarray]  # number of a window, its picture, what is known of it
 _OWN = slice(MARGIN_PX, WINDOW_PX - MARGIN_PX)
 
 
@@ -110,28 +113,35 @@ class WindowWorker:
         yield chunk
 
     def _chunk(self, task: WindowTask) -> WindowChunk:
+        from lib.embedding.pictures import squash
         from lib.tasks.change import perturbed
         from lib.tasks.pixel_difference import noise_of
         from lib.tasks.window_views import cells_of, distance_of, features_of, views_of
 
+        size_px = self._embedder.contract.preprocessing.size_px
         valid: list[np.ndarray] = []
         noise: dict[int, np.ndarray] = {}
         kinds: dict[int, list[int]] = {}
         for number, kind in task.spoiled:
             kinds.setdefault(number, []).append(kind)
 
+        def seen(read: _Read) -> list[np.ndarray]:
+            """What the network is shown of a window, and of it spoiled."""
+            number, picture, known = read
+            spoiled = list(perturbed(picture)) if number in kinds else []
+            if number in task.measured:
+                own = (each[_OWN, _OWN] for each in spoiled)
+                noise[number] = noise_of(picture[_OWN, _OWN], own, known[_OWN, _OWN])
+            shown = [picture, *(spoiled[kind] for kind in kinds.get(number, []))]
+            return [squash(view, size_px) for each in shown for view in views_of(each)]
+
         def pictures() -> Iterator[np.ndarray]:
             with task.tile.open(Path(task.path), task.config) as scene:
-                for number, (row, column) in enumerate(task.windows):
-                    picture, known = scene.read(row, column)
+                # An open file is read by one thread; the rest of the work on a window is done ahead.
+                reads = ((number, *scene.read(*at)) for number, at in enumerate(task.windows))
+                for (_, _, known), views in ahead(seen, reads, most=_AHEAD):
                     valid.append(known)
-                    yield from views_of(picture)
-                    spoiled = list(perturbed(picture)) if number in kinds else []
-                    if number in task.measured:
-                        own = (each[_OWN, _OWN] for each in spoiled)
-                        noise[number] = noise_of(picture[_OWN, _OWN], own, known[_OWN, _OWN])
-                    for kind in kinds.get(number, []):
-                        yield from views_of(spoiled[kind])
+                    yield from views.result()
 
         made = features_of(self._embedder, pictures())
         chunk: dict[str, list[np.ndarray]] = {name: [] for name in ("cls", "patch_mean", "whole", "deep")}

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,12 +128,17 @@ class Dates:
 
     def view(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Both dates' (height, width, 3) uint8 in a window within the grid, and what both know of it."""
-        parts = [side.read(top, left, height, width) for side in (self.earlier, self.later)]
-        pictures = [self._scaled(values) for values, _ in parts]
-        return pictures[0], pictures[1], parts[0][1] & parts[1][1]
+        window = top, left, height, width
+        (before, known), (after, known_too) = (
+            self._seen_of(side, window) for side in (self.earlier, self.later)
+        )
+        return before, after, known & known_too
 
     def held(self) -> View:
-        """`view`, from memory where the dates aren't too large: all is read when the first part is."""
+        """`view`, from memory where the dates aren't too large: all is read when the first part is.
+
+        Each date in a thread of its own, for its file is decompressed without Python's lock.
+        """
         height, width = self.shape
         if height * width > _HELD_PX:
             return self.view
@@ -140,13 +146,29 @@ class Dates:
 
         def view(top: int, left: int, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             if not read:
-                starts = range(0, height, _STRIP_PX)
-                strips = [self.view(start, 0, min(_STRIP_PX, height - start), width) for start in starts]
-                read.append(tuple(np.concatenate(parts) for parts in zip(*strips, strict=True)))
+                with ThreadPoolExecutor(1) as other:
+                    reading = other.submit(self._whole, self.later)
+                    before, known = self._whole(self.earlier)
+                    after, known_too = reading.result()
+                known &= known_too
+                read.append((before, after, known))
             before, after, valid = (of[top : top + rows, left : left + columns] for of in read[0])
             return before, after, valid
 
         return view
+
+    def _whole(self, date: Readable) -> tuple[np.ndarray, np.ndarray]:
+        """All of a date, read in strips: its values are larger than what is seen of them."""
+        height, width = self.shape
+        picture, known = np.empty((height, width, 3), np.uint8), np.empty((height, width), bool)
+        for top in range(0, height, _STRIP_PX):
+            rows = slice(top, min(top + _STRIP_PX, height))
+            picture[rows], known[rows] = self._seen_of(date, (top, 0, rows.stop - top, width))
+        return picture, known
+
+    def _seen_of(self, date: Readable, window: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+        values, known = date.read(*window)
+        return self._scaled(values), known
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         """As the scaling has it; whole numbers of 16 bits are looked up, three times as fast."""

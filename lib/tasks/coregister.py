@@ -5,6 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from lib.ahead import ahead
+
 # Top, left, height, width, within the picture -> both dates' (height, width, 3) uint8 and what both know.
 View = Callable[[int, int, int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 Shift = tuple[float, float]
@@ -17,6 +19,7 @@ LEAST_PX = 0.2
 _AGREE, _WITHIN_PX = 0.6, 0.5
 _WINDOWS_A_SIDE, _LEAST_WINDOWS = 7, 3
 _STEPS_PER_PX, _TAPS = 20, 8
+_AHEAD = 8  # windows held at a time
 
 
 def shift_between(view: View, shape: tuple[int, int]) -> Shift:
@@ -31,12 +34,9 @@ def shift_between(view: View, shape: tuple[int, int]) -> Shift:
     """
     side = 256 if min(shape) >= 768 else 128
     tops, lefts = (_starts(length, side) for length in shape)
-    found = []
-    for top, left in ((top, left) for top in tops for left in lefts):
-        before, after, valid = view(top, left, side, side)
-        one, other = _edges(before), _edges(after)
-        if valid.all() and one.any() and other.any():
-            found.append(_moved(one, other))
+    windows = (view(top, left, side, side) for top in tops for left in lefts)
+    moved = [made.result() for _, made in ahead(_moved_in, windows, most=_AHEAD)]
+    found = [shift for shift in moved if shift is not None]
     near = [shift for shift in found if np.abs(shift).max() <= BOUND_PX + _WITHIN_PX]
     if len(near) < max(_LEAST_WINDOWS, _AGREE * len(found)):
         return 0.0, 0.0
@@ -46,6 +46,13 @@ def shift_between(view: View, shape: tuple[int, int]) -> Shift:
     if agree < _AGREE * len(found) or not LEAST_PX <= size <= BOUND_PX:
         return 0.0, 0.0
     return round(float(usual[0]), 2), round(float(usual[1]), 2)
+
+
+def _moved_in(window: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray | None:
+    """What a window of both dates tells; None where it lacks data, or is even."""
+    before, after, valid = window
+    one, other = _edges(before), _edges(after)
+    return _moved(one, other) if valid.all() and one.any() and other.any() else None
 
 
 def _moved(one: np.ndarray, other: np.ndarray) -> np.ndarray:

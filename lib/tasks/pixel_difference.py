@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.ahead import ahead
 from lib.tasks.cell_maps import at_pixels, filled
 from lib.tasks.change import GATE_FACTOR, GATE_QUANTILE, perturbed
 from lib.tasks.coregister import View
@@ -30,7 +31,11 @@ _SAMPLES, _SAMPLE_PX, _NOISE_STEP = 16, 256, 5
 # Differences rest as bytes: the square root, so that small ones keep their steps. 0 is no data.
 _PER_ROOT = 254 / np.sqrt(255.0)
 UNKNOWN = 0
+_AHEAD = 3  # blocks held at a time
 GREY_LEVELS = np.concatenate([[0.0], (np.arange(255) / _PER_ROOT) ** 2]).astype(np.float32)
+
+_Window = tuple[int, int, int, int]  # top, left, height, width
+_Read = tuple[_Window, _Window, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +144,9 @@ def local_offsets(view: View, shape: tuple[int, int], light: Light, *, doubtful:
     rows, columns = (-(-length // CELL_PX) for length in shape)
     usual = np.zeros((rows, columns, 3), np.float32)
     known = np.zeros((rows, columns), bool)
-    for top, left, height, width in _blocks(shape):
-        before, after, valid = view(top, left, height, width)
+
+    def tell(read: _Read) -> None:
+        (top, left, height, width), _, (before, after, valid) = read
         pads = (0, -height % CELL_PX), (0, -width % CELL_PX)
         before, after = (_coarse(np.pad(side, (*pads, (0, 0)), mode="edge")) for side in (before, after))
         cells = _by_cell(before - (after * light.gain + light.offset), CELL_PX // _FIT_PX)
@@ -150,6 +156,9 @@ def local_offsets(view: View, shape: tuple[int, int], light: Light, *, doubtful:
         )
         usual[place] = np.median(cells, axis=2)
         known[place] = _by_cell(np.pad(valid, pads, mode="edge")[..., None], CELL_PX).all((2, 3))
+
+    for _, told_of in ahead(tell, ((block, block, view(*block)) for block in _blocks(shape)), most=_AHEAD):
+        told_of.result()
     # Where the light is the same, a change as wide as a lake would be taken for light.
     told = np.abs(usual[known & ~doubtful])
     if told.size and np.median(told.max(-1)) <= _SAME_LIGHT:
@@ -202,21 +211,29 @@ def difference_map(view: View, shape: tuple[int, int], *, doubtful: np.ndarray) 
     light = sampled_light(view, shape)
     offsets = local_offsets(view, shape, light, doubtful=doubtful)
     made = np.zeros(shape, np.uint8)
-    for top, left, height, width in _blocks(shape):
-        up, aside = min(top, _HALO_PX), min(left, _HALO_PX)
-        window = (
-            top - up, left - aside,
-            min(shape[0], top + height + _HALO_PX) - top + up,
-            min(shape[1], left + width + _HALO_PX) - left + aside,
-        )  # fmt: skip
-        before, after, valid = view(*window)
-        local = at_pixels(offsets, window) if offsets.any() else None
-        values = apart(before, after, light, offset=local)
+    has_offsets = offsets.any()
+
+    def fill(read: _Read) -> None:
+        (top, left, height, width), window, (before, after, valid) = read
+        values = apart(before, after, light, offset=at_pixels(offsets, window) if has_offsets else None)
         values[~valid] = 0
         stored = _as_bytes(values)
         stored[~valid] = UNKNOWN
-        inner = stored[up : up + height, aside : aside + width]
-        made[top : top + height, left : left + width] = inner
+        up, aside = top - window[0], left - window[1]
+        made[top : top + height, left : left + width] = stored[up : up + height, aside : aside + width]
+
+    def read() -> Iterator[_Read]:
+        for top, left, height, width in _blocks(shape):
+            up, aside = min(top, _HALO_PX), min(left, _HALO_PX)
+            window = (
+                top - up, left - aside,
+                min(shape[0], top + height + _HALO_PX) - top + up,
+                min(shape[1], left + width + _HALO_PX) - left + aside,
+            )  # fmt: skip
+            yield (top, left, height, width), window, view(*window)
+
+    for _, filled_block in ahead(fill, read(), most=_AHEAD):
+        filled_block.result()
     return made
 
 

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from lib.ahead import ahead
+
 STRIP_PX = 512
+_AHEAD = 3  # strips held at a time
 
 # First and last row (not included) -> (rows, width) of a mask, or of values.
 Rows = Callable[[int, int], np.ndarray]
@@ -23,7 +26,7 @@ class Regions:
         """Find them.
 
         Args:
-            mask: Gives bool rows; asked again for each use, and must answer the same.
+            mask: Gives bool rows, to several threads; asked again for each use, and must answer the same.
             height: Of the whole.
             values: What to sum up, by name.
         """
@@ -36,9 +39,10 @@ class Regions:
         seams: list[np.ndarray] = []
         total, last = 0, np.zeros(0, np.int64)
         self._counts: list[int] = []
-        for top in range(0, height, STRIP_PX):
+
+        def strip(top: int) -> tuple[int, np.ndarray, list[np.ndarray]]:
+            """How many regions a strip has, the labels of its first and last row, and the sums over each."""
             labels, count = self._labelled(top)
-            self._counts.append(count)
             # Most of a scene is in no region: only what is in one is summed up, and asked for if any is.
             at = np.flatnonzero(labels)
             of = labels.ravel()[at]
@@ -46,15 +50,21 @@ class Regions:
             for name in names:
                 given = (values or {})[name](top, top + len(labels)).ravel()[at] if count else at
                 sums.append(np.bincount(of, weights=given, minlength=count + 1))
-            parts.append([sum_[1:] for sum_ in sums])
-            first = np.where(labels[0] > 0, labels[0] + total, 0)
+            return count, labels[[0, -1]].astype(np.int64), [sum_[1:] for sum_ in sums]
+
+        for _, made_of in ahead(strip, range(0, height, STRIP_PX), most=_AHEAD):
+            count, ends, sums = made_of.result()
+            self._counts.append(count)
+            parts.append(sums)
+            first, end = np.where(ends > 0, ends + total, 0)
             if last.size:
                 both = (first > 0) & (last > 0)
                 seams.append(np.unique(np.stack([last[both], first[both]]), axis=1))
-            last = np.where(labels[-1] > 0, labels[-1].astype(np.int64) + total, 0)
+            last = end
             total += count
-        ends = np.concatenate(seams, axis=1) if seams else np.zeros((2, 0), np.int64)
-        joined = coo_array((np.ones(ends.shape[1], bool), (ends[0], ends[1])), shape=(total + 1, total + 1))
+        pairs = np.concatenate(seams, axis=1) if seams else np.zeros((2, 0), np.int64)
+        ones = np.ones(pairs.shape[1], bool)
+        joined = coo_array((ones, (pairs[0], pairs[1])), shape=(total + 1, total + 1))
         # Provisional number 0 joins nothing, so that it is region 0.
         count, self._region = connected_components(joined, directed=False)
         self.count = int(count) - 1
