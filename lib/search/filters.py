@@ -22,6 +22,7 @@ class Findable:
         selector: FAISS's, which points into `bits`; None where it isn't needed.
         few: The rows' numbers, where each is to be looked at.
         few_codes: An index of only these, in that order.
+        clustered: The share of the filter's variance that is between the index's lists.
     """
 
     count: int
@@ -29,6 +30,23 @@ class Findable:
     selector: Any = None
     few: np.ndarray | None = None
     few_codes: Any = None
+    clustered: float = 1.0
+
+
+def clustered_share(mask: np.ndarray, lists: np.ndarray) -> float:
+    """How far a filter goes with lists: 0 where each holds the same share of allowed rows, 1 for all or none.
+
+    The share of the mask's variance that is between lists (eta squared): also where only a few rows near each
+    other are left out.
+
+    Args:
+        mask: Booleans, one a row, not all of them equal.
+        lists: Each row's list.
+    """
+    sizes = np.bincount(lists)
+    shares = np.bincount(lists[mask], minlength=len(sizes)) / np.maximum(sizes, 1)
+    share = float(np.count_nonzero(mask)) / len(mask)
+    return float((sizes * (shares - share) ** 2).sum() / (len(mask) * share * (1 - share)))
 
 
 class RecentFilters:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from lib.errors import ContractMismatchError, IndexTooSmallError, QueryError
 from lib.search import saved
-from lib.search.filters import Findable, RecentFilters
+from lib.search.filters import Findable, RecentFilters, clustered_share
 from lib.search.kinds import IndexKind, choose_kind, default_memory_bytes, is_outgrown, kind_named
 from lib.search.recall import RecallCheck
 from lib.search.store import Hits as Hits
@@ -168,7 +169,7 @@ class VectorIndex:
         width = min(k, among.count)
         if among.few is not None:
             return self._among(queries, width, among)
-        nprobe, refine = self.kind.effort(among.count / self.rows, is_filtered=allowed is not None)
+        nprobe, refine = self._effort(among, is_filtered=allowed is not None)
         fetch = min(among.count, width * refine)
         ids = _find(self._codes, queries, fetch, _parameters(self.kind, nprobe, among.selector))
         # FAISS fills up with -1 from behind.
@@ -200,6 +201,7 @@ class VectorIndex:
         self._removed = np.append(self._removed, np.zeros(self.rows - first, bool))
         self._removed_changed()
         self._kept.pop(_CODES, None)
+        self.__dict__.pop("_lists", None)
 
     def remove(self, rows: np.ndarray) -> None:
         """Let rows never be found again; they keep their numbers, and a rebuild drops them.
@@ -256,11 +258,8 @@ class VectorIndex:
         """Make ready what an unfiltered search looks among; filters from before let removed rows through."""
         self._recent = RecentFilters()
         count = self.rows - int(np.count_nonzero(self._removed))
-        if count == self.rows:
-            self._standing = Findable(count, None)
-        else:
-            bits = np.packbits(~self._removed, bitorder="little")
-            self._standing = Findable(count, bits, faiss.IDSelectorBitmap(bits))
+        bits = None if count == self.rows else np.packbits(~self._removed, bitorder="little")
+        self._standing = Findable(count, bits, None if bits is None else faiss.IDSelectorBitmap(bits))
 
     def _findable(self, allowed: np.ndarray) -> Findable:
         """The rows that a filter lets through, as it was made ready the last time, if it was of late."""
@@ -272,11 +271,26 @@ class VectorIndex:
             bits &= self._standing.bits
         return self._recent.of(bits, self._made_findable)
 
+    def _effort(self, among: Findable, *, is_filtered: bool) -> tuple[int, int]:
+        return self.kind.effort(among.count / self.rows, is_filtered=is_filtered, clustered=among.clustered)
+
+    @cached_property
+    def _lists(self) -> np.ndarray:
+        """Each row's list."""
+        lists = np.empty(self.rows, np.int32)
+        stored = self._codes.invlists
+        for number in range(self.kind.lists):
+            if size := stored.list_size(number):
+                lists[faiss.rev_swig_ptr(stored.get_ids(number), size)] = number
+        return lists
+
     def _made_findable(self, bits: np.ndarray) -> Findable:
         mask = np.unpackbits(bits, count=self.rows, bitorder="little").view(bool)
         count = int(np.count_nonzero(mask))
         if count and (not self.kind.lists or count > EXACT_CANDIDATES):
-            return Findable(count, bits, faiss.IDSelectorBitmap(bits))
+            is_some = self.kind.lists > 0 and count < self.rows
+            clustered = clustered_share(mask, self._lists) if is_some else 0.0
+            return Findable(count, bits, faiss.IDSelectorBitmap(bits), clustered=clustered)
         few = np.flatnonzero(mask)
         codes = _untrained(kind_named("exact", count, self.dim), self.dim)
         codes.add_sa_codes(self.store.raw(few).view(np.uint8))

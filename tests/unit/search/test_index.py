@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.errors import ContractMismatchError, IndexTooSmallError, LakeError, QueryError
+from lib.search.filters import clustered_share
 from lib.search.index import EXACT_CANDIDATES, Hits, VectorIndex
 from lib.search.kinds import choose_kind, kind_named
 
@@ -89,13 +90,14 @@ def wide_filters(labels: np.ndarray) -> dict[str, np.ndarray]:
         "at random": np.random.default_rng(3).random(len(labels)) < 0.5,
         "some clusters": labels < 150,
         "most clusters": labels >= 60,
+        "most of some clusters": (labels < 200) & (np.random.default_rng(4).random(len(labels)) < 0.8),
     }
     assert all(mask.sum() > EXACT_CANDIDATES for mask in masks.values())
     return masks
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("filtered", ["at random", "some clusters", "most clusters"])
+@pytest.mark.parametrize("filtered", ["at random", "some clusters", "most clusters", "most of some clusters"])
 def test_a_wide_filter_keeps_recall_even_where_it_goes_with_the_clusters(
     built, stored, labels, queries, kind, filtered
 ):
@@ -103,6 +105,27 @@ def test_a_wide_filter_keeps_recall_even_where_it_goes_with_the_clusters(
     found = built[kind].search(queries, k=10, allowed=allowed)
     assert allowed[found.ids].all()
     assert recall(found, brute_force(stored, queries, 10, allowed)) >= 0.98
+
+
+@pytest.mark.parametrize("kind", IVF)
+def test_the_more_a_filter_goes_with_the_clusters_the_more_lists_are_read(built, labels, kind):
+    index, rng = built[kind], np.random.default_rng(3).random(len(labels))
+    hole = np.ones(len(labels), bool)
+    hole[np.flatnonzero(labels == 3)] = False
+    at_random, with_a_hole, by_clusters = (
+        index._effort(index._findable(mask), is_filtered=True)[0] for mask in (rng < 0.5, hole, labels < 200)
+    )
+    assert index.kind.nprobe < at_random < with_a_hole < by_clusters
+
+
+def test_a_filter_is_known_by_the_share_of_its_variance_between_lists():
+    lists = np.repeat([0, 1], 4)
+    for mask, share in (
+        ([1, 1, 1, 1, 0, 0, 0, 0], 1),
+        ([1, 1, 0, 0, 1, 1, 0, 0], 0),
+        ([1, 1, 1, 0, 1, 0, 0, 0], 0.25),
+    ):
+        assert clustered_share(np.array(mask, bool), lists) == pytest.approx(share)
 
 
 @pytest.mark.parametrize("kind", ALL)
