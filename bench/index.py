@@ -1,5 +1,6 @@
 """The vector index: built, searched, brought up to date; one built index for all of it."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,4 +54,12 @@ def measure(folder: Path, *, quick: bool) -> Sequence[Figure]:
     figures += measure_updates(
         material, folder / "ours", built, folder, queries=effort.search.filtered, repeats=effort.updates
     )
-    return figures
+    return [_without_goal(figure) for figure in figures] if quick else figures
+
+
+def _without_goal(figure: Figure) -> Figure:
+    """A quick figure: the goals of searches are for 1 M vectors, of which fewer take less than an overhead."""
+    if not figure.name.startswith("search,") or figure.goal is None:
+        return figure
+    told = f"{figure.detail}; the goal is for {FULL.rows:,} vectors"
+    return dataclasses.replace(figure, goal=None, is_at_most=False, detail=told)

@@ -121,9 +121,8 @@ def ours_of(index: VectorIndex, asked: Asked) -> Callable[[np.ndarray], Any]:
 
 def _against_bare(material: Material, index: VectorIndex, asked: Asked, *, repeats: int) -> list[Figure]:
     codes: Any = index._codes
-    kind = index.kind
-    share = 1.0 if asked.filter is None else float(asked.filter.rows.mean())
-    nprobe, _ = kind.effort(share, is_filtered=asked.filter is not None)
+    among = index._findable(asked.filter.rows) if asked.filter else index._standing
+    nprobe, _ = index._effort(among, is_filtered=asked.filter is not None)
     bits = None if asked.filter is None else np.packbits(asked.filter.rows, bitorder="little")
     selector = None if bits is None else faiss.IDSelectorBitmap(bits)
     params = faiss.SearchParametersIVF(nprobe=nprobe, sel=selector)
@@ -177,8 +176,6 @@ def _against_refined(
                 f"search, {material.size}, {asked.name}, p50",
                 f"FAISS's IndexRefine by hand, k_factor {index.kind.refine}, the vectors in memory",
                 pairs.slowdowns,
-                GOAL,
-                is_at_most=True,
                 detail=f"{_times(pairs)}; its recall@{K} {recall_of(scores, asked.truth):.3f}, ours "
                 f"{recall_by(ours_of(index, asked), asked):.3f}; {pairs.calm}",
             )
