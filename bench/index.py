@@ -58,7 +58,7 @@ def measure(folder: Path, *, quick: bool) -> Sequence[Figure]:
 
 
 def _without_goal(figure: Figure) -> Figure:
-    """A quick figure: the goals of searches are for 1 M vectors, of which fewer take less than an overhead."""
+    """A quick figure: the goals of searches are for 1 M vectors."""
     if not figure.name.startswith("search,") or figure.goal is None:
         return figure
     told = f"{figure.detail}; the goal is for {FULL.rows:,} vectors"

@@ -102,6 +102,14 @@ class Material:
         first = round(share * _CLUSTERS)
         return Filter(f"{100 * share:g} % by clusters", f"cluster < {first}", self.cluster < first)
 
+    def half_of_clusters(self, share: float) -> Filter:
+        """A filter that lets half of some clusters through: neither at random nor whole clusters."""
+        first = round(2 * share * _CLUSTERS)
+        rows = (self.cluster < first) & (self.share < 0.5)
+        return Filter(
+            f"{100 * share:g} % in half of some clusters", f"cluster < {first} AND share < 0.5", rows
+        )
+
     def true_scores(self, queries: np.ndarray, allowed: list[np.ndarray | None]) -> list[np.ndarray]:
         """The K best cosines of each query, best first, by looking at every row.
 

@@ -70,6 +70,7 @@ def all_asked(material: Material, effort: Effort) -> tuple[list[Asked], list[Ask
     """Everything that is timed (no filter and filters at random), and what only recall is measured of."""
     random = [material.at_random(share) for share in SHARES]
     clusters = [material.by_clusters(share) for share in SHARES]
+    clusters += [material.half_of_clusters(share) for share in SHARES[1:2]]
     filters: list[Filter | None] = [None, *random, *clusters]
     known = material.queries[: effort.filtered]
     truths = material.true_scores(known, [each.rows if each else None for each in filters])

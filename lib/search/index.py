@@ -251,8 +251,7 @@ class VectorIndex:
         if among.few is None or not among.count:
             return Hits(np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32))
         fetch = min(among.count, width * kind_named("exact", among.count, self.dim).refine)
-        ids = _find(among.few_codes, queries, fetch, None)
-        return self.store.rescored(queries, among.few[ids], width)
+        return self.store.rescored(queries, among.few[_find(among.few_codes, queries, fetch, None)], width)
 
     def _removed_changed(self) -> None:
         """Make ready what an unfiltered search looks among; filters from before let removed rows through."""
@@ -262,7 +261,7 @@ class VectorIndex:
         self._standing = Findable(count, bits, None if bits is None else faiss.IDSelectorBitmap(bits))
 
     def _findable(self, allowed: np.ndarray) -> Findable:
-        """The rows that a filter lets through, as it was made ready the last time, if it was of late."""
+        """The rows that a filter lets through, as they were made ready of late, if they were."""
         if allowed.shape != (self.rows,) or allowed.dtype != bool:
             seen = f"{allowed.dtype} of shape {allowed.shape}"
             raise QueryError(f"A filter is {self.rows} booleans, one a row; this one is {seen}.")
