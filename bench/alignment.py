@@ -1,17 +1,22 @@
 """The aligner's speed: an epoch on stored features against its bare products, and the design's epoch.
 
-`python -m bench.alignment PAIRS` trains one residual head for an epoch on made pairs; prints what it took.
+`python -m bench.alignment PAIRS [BATCHES]` trains one residual head for an epoch on made pairs, or for its
+first batches alone; prints what it took.
 """
 
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
-from bench.figures import Figure
+from bench.figures import Figure, seconds
 from bench.memory import peak_kb
 from lib.alignment.config import AlignerConfig
 from lib.alignment.pairs import Pairs
@@ -19,28 +24,34 @@ from lib.alignment.pairs import Pairs
 DIM, SIZE_PX = 384, 224
 PRODUCTS_GOAL, MEMORY_GOAL_GB, EPOCH_GOAL = 2.0, 4.0, 100.0
 BACKBONE = "efficientnet_lite0"
+PAIRS, PAIRS_QUICK = 65_536, 16_384
+# All are held in memory; training goes through a few batches, for the others need no more.
+HELD, HELD_QUICK, HELD_BATCHES = 1_000_000, 100_000, 3
+PICTURES, PICTURES_QUICK = 128, 32
+REPEATS, REPEATS_QUICK = 3, 2
 
 
-def measure_alignment(*, pairs: int, pictures: int, repeats: int) -> list[Figure]:
-    """An epoch on many pairs in a process of its own, and one on a few pairs both ways."""
-    told = [_told(pairs) for _ in range(repeats)]
-    ratios = tuple(one["epoch_s"] / one["products_s"] for one in told)
-    peaks = tuple(one["peak_kb"] / 2**20 for one in told)
-    first = told[0]
-    detail = (
-        f"epoch {first['epoch_s']:.1f} s, products {first['products_s']:.1f} s, {first['threads']} threads"
-    )
-    of = f"of {pairs:,} pairs x {DIM} in float16"
+def measure(folder: Path, *, quick: bool) -> Sequence[Figure]:
+    """An epoch in a process of its own, memory in another, and an epoch on a few pairs both ways."""
+    pairs, held = (PAIRS_QUICK, HELD_QUICK) if quick else (PAIRS, HELD)
+    repeats = REPEATS_QUICK if quick else REPEATS
+    told = _told(pairs)
+    ratios = tuple(float(taken) / told["products_s"] for taken in told["epochs_s"])
+    peak_gb = _told(held, HELD_BATCHES)["peak_kb"] / 2**20
     return [
         Figure(
-            f"one epoch of the residual head {of}", "the bare matrix products of the same epoch",
-            ratios, PRODUCTS_GOAL, is_at_most=True, detail=detail,
+            f"one epoch of the residual head of {pairs:,} pairs x {DIM} in float16",
+            "the bare matrix products of the same epoch", ratios, PRODUCTS_GOAL, is_at_most=True,
+            detail=f"epoch {np.median(told['epochs_s']):.1f} s, products {told['products_s']:.1f} s, "
+            f"{told['threads']} threads",
         ),
         Figure(
-            f"peak memory in GB while training {of}", "1 GB", peaks, MEMORY_GOAL_GB, is_at_most=True,
-            detail=f"both sides' features are {4 * pairs * DIM / 2**30:.2f} GB",
+            f"peak memory in GB while training of {held:,} pairs x {DIM} in float16", "1 GB", (peak_gb,),
+            MEMORY_GOAL_GB, is_at_most=True,
+            detail=f"both sides' features are {4 * held * DIM / 2**30:.2f} GB; {HELD_BATCHES} batches of an "
+            "epoch, after all that is made before it",
         ),
-        measure_epochs(pictures=pictures, repeats=repeats),
+        measure_epochs(pictures=PICTURES_QUICK if quick else PICTURES, repeats=repeats),
     ]  # fmt: skip
 
 
@@ -119,14 +130,14 @@ def products_s(count: int, config: AlignerConfig) -> float:
     return time.perf_counter() - began
 
 
-def _told(pairs: int) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.alignment", str(pairs)]
+def _told(*asked: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.alignment", *map(str, asked)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
-    told: dict[str, float] = json.loads(done.stdout)
+    told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 
-def _main(count: int) -> None:
+def _main(count: int, batches: int | None = None) -> None:
     import torch
 
     from lib.alignment.closed_form import fit_whitened
@@ -136,15 +147,18 @@ def _main(count: int) -> None:
     pairs = made_pairs(count)
     with calm_threads(count):
         training = Training(pairs, fit_whitened(pairs, config), config, number=0)
+        if batches is not None:
+            drawn = training._batches
+            training._batches = SimpleNamespace(epoch=lambda: islice(drawn.epoch(), batches))  # type: ignore[assignment]
+            training.epoch()
+            print(json.dumps({"peak_kb": peak_kb()}))
+            return
         # Before and after: another process that comes or goes weighs on both.
         before_s = products_s(count, config)
-        began = time.perf_counter()
-        training.epoch()
-        epoch_s = time.perf_counter() - began
+        epochs_s = [seconds(training.epoch) for _ in range(2)]
         bare_s = (before_s + products_s(count, config)) / 2
-        told = {"epoch_s": epoch_s, "products_s": bare_s, "peak_kb": peak_kb()}
-        print(json.dumps(told | {"threads": torch.get_num_threads()}))
+        print(json.dumps({"epochs_s": epochs_s, "products_s": bare_s, "threads": torch.get_num_threads()}))
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    _main(*map(int, sys.argv[1:]))
