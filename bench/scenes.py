@@ -98,7 +98,7 @@ class Effort:
     has_pair: bool
 
 
-FULL = Effort(768, 2048, 2, has_pair=True)
+FULL = Effort(576, 2048, 2, has_pair=True)
 # Of a smaller pair, one would measure how long a command takes to start.
 QUICK = Effort(384, 768, 1, has_pair=False)
 

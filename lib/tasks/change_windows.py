@@ -3,12 +3,14 @@
 Windows are seen as `lib.tasks.window_views` says, both dates of each one after the other.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from lib.ahead import ahead
 from lib.embedding.embed import Embedder
+from lib.embedding.pictures import squash
 from lib.media.lattice import MARGIN_PX, STRIDE_PX
 from lib.tasks.change import gate_of, perturbed
 from lib.tasks.window_views import (
@@ -26,8 +28,12 @@ GATE_WINDOWS = 4
 GATE_SHARE = 0.04
 _GREY = 127
 
-# Top, left -> both dates' (256, 256, 3) uint8 pictures and which pixels are valid in both.
-Reader = Callable[[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+_AHEAD = 4  # windows made ready ahead of the network
+
+# Both dates' (256, 256, 3) uint8 pictures and which pixels are valid in both.
+_Window = tuple[np.ndarray, np.ndarray, np.ndarray]
+# Top, left -> a window.
+Reader = Callable[[int, int], _Window]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +66,20 @@ def distances(embedder: Embedder, read: Reader, shape: tuple[int, int]) -> Dista
     known: list[np.ndarray] = []
     forwards = 0
 
+    def seen(window: _Window) -> tuple[np.ndarray, list[np.ndarray]]:
+        before, after, valid = _shared(window)
+        cells_known = np.asarray(valid.reshape(CELLS, CELL_PX, CELLS, CELL_PX).any((1, 3)))
+        return cells_known, _squashed(embedder, (before, after)) if cells_known.any() else []
+
     def pictures() -> Iterator[np.ndarray]:
-        for top, left in places:
-            before, after, valid = _shared(read, top, left)
-            if valid.any():
-                judged.append((top, left))
-                known.append(np.asarray(valid.reshape(CELLS, CELL_PX, CELLS, CELL_PX).any((1, 3))))
-                yield from views_of(before)
-                yield from views_of(after)
+        # Read by one thread, as files have to be, and made ready ahead of the network by others.
+        reads = ((place, _read(read, *place)) for place in places)
+        for (place, _), made in ahead(lambda one: seen(one[1]), reads, most=_AHEAD):
+            cells_known, views = made.result()
+            if views:
+                judged.append(place)
+                known.append(cells_known)
+                yield from views
 
     for number, (before, after) in enumerate(_pairs(features_of(embedder, pictures()))):
         top, left = judged[number]
@@ -87,11 +99,13 @@ def _gate(embedder: Embedder, read: Reader, judged: list[tuple[int, int]]) -> tu
     chosen = [judged[at] for at in np.linspace(0, len(judged) - 1, count).astype(int)]
     kinds: list[list[np.ndarray]] = []
 
+    def seen(window: _Window) -> list[np.ndarray]:
+        before, _, _ = _shared(window)
+        return _squashed(embedder, (before, *perturbed(before)))
+
     def pictures() -> Iterator[np.ndarray]:
-        for top, left in chosen:
-            before, _, _ = _shared(read, top, left)
-            for picture in (before, *perturbed(before)):
-                yield from views_of(picture)
+        for _, made in ahead(seen, (_read(read, *place) for place in chosen), most=_AHEAD):
+            yield from made.result()
 
     # A window's first picture is the one that the others are held against.
     window: list[WindowFeatures] = []
@@ -109,9 +123,19 @@ def _perturbations() -> int:
     return sum(1 for _ in perturbed(np.zeros((8, 8, 3), np.uint8)))
 
 
-def _shared(read: Reader, top: int, left: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A window of both dates, its margin included; pixels that one date lacks are grey in both."""
-    before, after, valid = read(top - MARGIN_PX, left - MARGIN_PX)
+def _read(read: Reader, top: int, left: int) -> _Window:
+    return read(top - MARGIN_PX, left - MARGIN_PX)
+
+
+def _squashed(embedder: Embedder, pictures: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """All views of windows, of the size that the network sees."""
+    size_px = embedder.contract.preprocessing.size_px
+    return [squash(view, size_px) for picture in pictures for view in views_of(picture)]
+
+
+def _shared(window: _Window) -> _Window:
+    """Both dates, the margin included; pixels that one date lacks are grey in both, and known without it."""
+    before, after, valid = window
     shown = before.copy(), after.copy()
     for picture in shown:
         picture[~valid] = _GREY

@@ -272,7 +272,12 @@ def gate_of_noise(noise: np.ndarray) -> float:
 
 def pixel_gate(view: View, shape: tuple[int, int]) -> float:
     """The difference that only a change exceeds, from perturbations of the earlier date; in grey levels."""
-    noise = [noise_of(before, perturbed(before), valid) for before, _, valid in _samples(view, shape)]
+
+    def spoiled(window: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+        before, _, valid = window
+        return noise_of(before, perturbed(before), valid)
+
+    noise = [counts.result() for _, counts in ahead(spoiled, _samples(view, shape), most=_AHEAD)]
     return gate_of_noise(np.sum(noise, axis=0)) if noise else np.inf
 
 
