@@ -13,9 +13,11 @@ FEWEST_TRAINABLE_ROWS = 256
 # nprobe under a filter that lets a share s through is 256 / sqrt(s): .993 recall even where the filter goes
 # with the clusters, where HNSW and stopping after enough allowed hits both broke down.
 FILTERED_NPROBE = 256
-# A filter that goes with nothing takes far fewer: nprobe / cbrt(s) found .995 to .997 at s from .015 to .9 of
-# 1 M, where 256 / sqrt(s) took 4 times as long at .1. From this share of its variance between lists on, a
-# filter counts as one that goes with the clusters; below, it's something between the two.
+# A filter that goes with nothing takes fewer: nprobe / cbrt(s) found as much as nprobe does unfiltered, at s
+# from .015 to .9 of 1 M (.995 to .997). Twice that, for unfiltered an index may be near its floor.
+EVEN_NPROBE = 2
+# From this share of its variance between lists on, a filter counts as one that goes with the clusters; below,
+# it's something between the two.
 CLUSTERED_FROM = 0.25
 # nprobe grows by 5 x the share of removed rows: a fifth gone, by whole clusters, .991 recall instead of .975.
 REMOVED_NPROBE = 5
@@ -45,7 +47,7 @@ class IndexKind:
             return self.nprobe, self.refine
         removed = self.nprobe * (1 + REMOVED_NPROBE * (1 - share))
         by_clusters = max(self.nprobe, FILTERED_NPROBE / math.sqrt(share))
-        at_random = min(by_clusters, self.nprobe / math.cbrt(share))
+        at_random = min(by_clusters, EVEN_NPROBE * self.nprobe / math.cbrt(share))
         weight = min(1.0, clustered / CLUSTERED_FROM)
         nprobe = at_random ** (1 - weight) * by_clusters**weight if is_filtered else removed
         return min(self.lists, math.ceil(nprobe)), max(self.refine, self.filtered_refine)
