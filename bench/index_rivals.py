@@ -4,6 +4,7 @@ import importlib.metadata
 import math
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from lib.search.index import VectorIndex
 
 GOAL = 10.0
 _INSERT_ROWS = 50_000
-# Tried from the least on, until the recall is reached: for LanceDB, under each filter; for ours, without one.
+# Tried from the least on until the recall is reached: for LanceDB under each filter, for ours without one.
 _NPROBES, _REFINE = (10, 20, 40, 60, 80, 120, 160, 240, 320), 2
 _OUR_NPROBES = (8, 16, 24, 32, 40, 48, 64, 80, 96)
 _TRAINING_ROWS_A_PARTITION = 64
@@ -40,16 +41,7 @@ class Effort:
 def measure_rivals(
     material: Material, index: VectorIndex, timed: list[Asked], folder: Path, effort: Effort
 ) -> list[Figure]:
-    """Times of theirs over ours; a rival that isn't installed is left out, and said so.
-
-    Without a filter ours reads no more lists than reach the recall, as LanceDB does. With one, it reads what
-    it always does.
-    """
-    default = index.kind
-    for nprobe in _OUR_NPROBES:
-        index.tune(nprobe=nprobe, refine=default.refine)
-        if recall_by(ours_of(index, timed[0]), timed[0]) >= RECALL_GOAL:
-            break
+    """Times of theirs over ours; a rival that isn't installed is left out, and said so."""
     figures: list[Figure] = []
     for name, measured in (("lancedb", _lance), ("duckdb", _duck)):
         try:
@@ -58,8 +50,19 @@ def measure_rivals(
             print(f"{name} isn't installed: the search isn't held against it.", file=sys.stderr)
             continue
         figures += measured(material, index, timed, folder, effort, version)
-    index.tune(nprobe=default.nprobe, refine=default.refine)
     return figures
+
+
+@contextmanager
+def _tuned_too(index: VectorIndex, asked: Asked) -> Iterator[None]:
+    """Ours reads no more lists than reach the recall, as LanceDB does; with filters in proportion."""
+    default = index.kind
+    for nprobe in _OUR_NPROBES:
+        index.tune(nprobe=nprobe, refine=default.refine)
+        if recall_by(ours_of(index, asked), asked) >= RECALL_GOAL:
+            break
+    yield
+    index.tune(nprobe=default.nprobe, refine=default.refine)
 
 
 def _condition_s(material: Material, condition: Filter) -> float:
@@ -82,12 +85,13 @@ def _lance(
     built_s = seconds(lambda: table.create_index("vector", config=config))
     against = f"LanceDB {version}, IVF_SQ of {partitions} partitions"
     figures = []
-    for single, batches in zip(timed[::2], timed[1::2], strict=True):
-        search, told = _tuned(material, table, batches)
-        told += f"; built in {built_s:.0f} s"
-        for asked, count in ((single, effort.lance_single), (batches, effort.lance_batches)):
-            some = asked.queries[:count]
-            figures.append(_figure(material, index, asked, search, some, effort.repeats, against, told))
+    with _tuned_too(index, timed[0]):
+        for single, batches in zip(timed[::2], timed[1::2], strict=True):
+            search, told = _tuned(material, table, batches)
+            told += f"; built in {built_s:.0f} s"
+            for asked, count in ((single, effort.lance_single), (batches, effort.lance_batches)):
+                some = asked.queries[:count]
+                figures.append(_figure(material, index, asked, search, some, effort.repeats, against, told))
     return figures
 
 
