@@ -65,7 +65,7 @@ def matching(table: pa.Table, where: str) -> np.ndarray:
         parsed = connection.execute("SELECT json_serialize_sql(?)", [statement(where)]).fetchall()
         require_condition(where, parsed[0][0])
         # As a relation's filter, it is parsed as one expression: no second statement, no union.
-        found = connection.from_arrow(numbered).filter(where).fetchnumpy()["__row"]
+        found = connection.from_arrow(numbered).filter(where).project("__row").fetchnumpy()["__row"]
     except duckdb.InterruptException as error:
         raise QueryError(f"--where {where!r} took over {_LIMIT_S:g} s: ask for less.") from error
     except QueryError as error:
