@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, paired, seconds
+import numpy as np
+
+from bench.figures import Figure, seconds
 from bench.material import make_film
 from lib.catalog import read_catalog
 from lib.compute import InlineCompute
@@ -22,7 +24,7 @@ from lib.stages.line import line_of
 from lib.stages.making import Work
 from lib.stages.sources import register
 
-FILMS, FILMS_QUICK, TIMES = 20, 3, 10
+FILMS, FILMS_QUICK, TIMES = 15, 3, 10
 SHARD_ITEMS, REPEATS, REPEATS_QUICK = 5, 2, 1
 GOAL = 1.3
 BACKBONE = "efficientnet_lite0"
@@ -33,13 +35,15 @@ def measure(folder: Path, *, quick: bool) -> Sequence[Figure]:
     """Seconds of a run that finds one new film, in a large archive over those in a small one."""
     films = FILMS_QUICK if quick else FILMS
     small, large = _Films(folder / "small", films), _Films(folder / "large", TIMES * films)
-    pairs = paired(large.add_one_s, small.add_one_s, repeats=REPEATS_QUICK if quick else REPEATS)
+    # In turn, but not chosen by how calm it was: what a run's Ray processes take would count as others'.
+    took = [(small.add_one_s(), large.add_one_s()) for _ in range(REPEATS_QUICK if quick else REPEATS)]
+    small_s, large_s = np.median(took, axis=0)
     return [
         Figure(
             f"`dinolake run` for one new film beside {TIMES * films:,} made ones", f"beside {films:,}",
-            pairs.slowdowns, GOAL, is_at_most=True,
-            detail=f"{pairs.ours_s:.1f} s against {pairs.theirs_s:.1f} s, from the shell to index, reports, "
-            f"scoreboard; {large.shards} and {small.shards} shards of {SHARD_ITEMS} films; {pairs.calm}",
+            tuple(larger / smaller for smaller, larger in took), GOAL, is_at_most=True,
+            detail=f"{large_s:.1f} s against {small_s:.1f} s, from the shell to index, reports, "
+            f"scoreboard; {large.shards} and {small.shards} shards of {SHARD_ITEMS} films",
         )
     ]  # fmt: skip
 
