@@ -32,9 +32,19 @@ class OriginalLoop:
     def embed(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """CLS and patch vectors of an RGB picture of any size; (dim,) and (h, w, patch dim) float32."""
         resized = Image.fromarray(picture).resize((SIZE_PX, SIZE_PX), Image.Resampling.BILINEAR)
-        values = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
-        cls, patches, _ = self._network(((values - self._mean) / self._std)[None])
+        cls, patches = self._features(np.array(resized)[None])
         return cls[0].numpy(), patches[0].numpy()
+
+    @torch.inference_mode()
+    def embed_batch(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CLS and mean patch vectors of (n, 224, 224, 3) RGB: eager still, but as many as are given."""
+        cls, patches = self._features(pictures)
+        return cls.numpy(), patches.mean((1, 2)).numpy()
+
+    def _features(self, pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+        cls, patches, _ = self._network((values - self._mean) / self._std)
+        return cls, patches
 
 
 def frames_of(film: Path) -> Iterator[np.ndarray]:

@@ -16,31 +16,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock
 
-from lib.embedding import runtimes
+from lib.embedding import runtimes, tuning
 from lib.embedding.checkpoints import cache_folder, write_whole
 from lib.embedding.contract import Contract
+from lib.embedding.pictures import seeded_pictures
 from lib.embedding.specs import BackboneSpec
 
 if TYPE_CHECKING:
     import torch
 
-# Raised when the read-out around the networks changes, so that older conversions aren't used any more.
-_VERSION = 1
+# Raised when what is converted is written otherwise, so that older conversions aren't used any more.
+_VERSION = 2
+# Pictures that wait, resized, for a stream to come free: a film's frames come in bursts.
+_AHEAD = 4
 
 
 class OpenVinoRuntime(runtimes.Runtime):
     """A compiled network and a request for each slot; streams run requests side by side."""
 
     def __init__(
-        self, core: Any, model: Any, contract: Contract, *, precision: str, threads: int, batch: int | None
+        self,
+        core: Any,
+        model: Any,
+        contract: Contract,
+        choice: tuning.Choice,
+        *,
+        precision: str,
+        threads: int,
     ):
         import openvino as ov
 
-        # Measured on 2 cores: one thread a stream with batches of 4 beats both threads on one batch of 8.
-        streams = 1 if batch == 1 or threads == 1 else 2 if threads < 8 else threads // 4
-        batch = batch or 4
-        # One more than run at a time waits filled: no stream stands still while the next one is being filled.
-        super().__init__(contract, batch=batch, slots=1 if batch == 1 else streams + 1)
+        batch, streams = choice.batch, choice.streams
+        super().__init__(contract, batch=batch, slots=streams + max(1, _AHEAD // batch))
         side = contract.preprocessing.size_px
         sized = model.clone()
         sized.reshape([batch, side, side, 3])
@@ -52,6 +59,7 @@ class OpenVinoRuntime(runtimes.Runtime):
             "ENABLE_CPU_PINNING": threads >= runtimes.cores(),
         }
         compiled = core.compile_model(sized, "CPU", options)
+        self.choice = choice
         self._requests = [compiled.create_infer_request() for _ in self._inputs]
         self._tensors = [ov.Tensor(buffer, shared_memory=True) for buffer in self._inputs]
         for request, tensor in zip(self._requests, self._tensors, strict=True):
@@ -60,7 +68,7 @@ class OpenVinoRuntime(runtimes.Runtime):
         release = ov.get_version().split("-")[0]
         self.name = f"OpenVINO {release} {precision}, batch {batch} x {streams} stream{'s' * (streams > 1)}"
 
-    def _start(self, slot: int) -> None:
+    def _start(self, slot: int, filled: int) -> None:
         self._requests[slot].start_async()
 
     def _finish(self, slot: int) -> list[np.ndarray]:
@@ -77,19 +85,19 @@ def opened(backbone: BackboneSpec, contract: Contract, *, threads: int, batch: i
     ov = _imported()
     core = ov.Core()
     release = "-".join(ov.get_version().split("-")[:2])
-    kept = _Kept(
-        cache_folder() / "openvino" / f"{contract.id}-{release}-{_VERSION}", core, contract, backbone
-    )
+    place = cache_folder() / "openvino"
+    kept = _Kept(place / f"{contract.id}-{release}-{_VERSION}", core, contract, backbone)
     abilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     cpu = f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} {' '.join(sorted(abilities))}"
     precisions = ("bf16", "f32") if "BF16" in abilities else ("f32",)
+    first = _told(batch, threads) or tuning.default(threads)
     guard = contextlib.nullcontext() if kept.is_settled(cpu, precisions) else kept.lock()
     with guard:
         model = kept.model()
         cosines = kept.cosines(cpu)
 
-        def made(precision: str) -> OpenVinoRuntime:
-            return OpenVinoRuntime(core, model, contract, precision=precision, threads=threads, batch=batch)
+        def made(precision: str, choice: tuning.Choice = first) -> OpenVinoRuntime:
+            return OpenVinoRuntime(core, model, contract, choice, precision=precision, threads=threads)
 
         runtime, running = None, ""
         for precision in precisions:
@@ -103,8 +111,22 @@ def opened(backbone: BackboneSpec, contract: Contract, *, threads: int, batch: i
             precision for precision in precisions if cosines.get(precision, 0) >= runtimes.LEAST_COSINE
         ]
         chosen = holding[0] if holding else max(cosines, key=cosines.__getitem__)
-        if runtime is None or running != chosen:
-            runtime = made(chosen)
+    if batch is None:
+        # Weights make no difference to speed: fine-tuned networks of one shape share what was measured.
+        side = contract.preprocessing.size_px
+        what = f"{contract.architecture} {side} px {chosen}, {threads} threads, {release}, {cpu}"
+
+        def rate(choice: tuning.Choice) -> float:
+            return tuning.rate_of_stream(made(chosen, choice).run, seeded_pictures(4, side))
+
+        first = (
+            tuning.Notebook(place / "tuned.json").settled(
+                what, lambda: tuning.fastest(tuning.candidates(threads), rate)
+            )
+            or first
+        )
+    if runtime is None or running != chosen or runtime.choice != first:
+        runtime = made(chosen, first)
     runtime.cosine_to_eager = cosines[chosen]
     failed = [f"{name} {cosine:.4f}" for name, cosine in cosines.items() if cosine < runtimes.LEAST_COSINE]
     if failed:
@@ -113,6 +135,13 @@ def opened(backbone: BackboneSpec, contract: Contract, *, threads: int, batch: i
             f"{runtimes.LEAST_COSINE} was measured in {', '.join(failed)}."
         )
     return runtime
+
+
+def _told(batch: int | None, threads: int) -> tuning.Choice | None:
+    if batch is None:
+        return None
+    # A single picture is there soonest when all threads work on it.
+    return tuning.Choice(1, 1) if batch == 1 else tuning.Choice(batch, tuning.default(threads).streams)
 
 
 class _Kept:
@@ -181,6 +210,15 @@ class _Kept:
             self._readout = runtimes.readout_of(self._backbone, self._contract)
         return self._readout
 
+    def _lean(self) -> "torch.nn.Module":
+        from lib.embedding.lean_vit import LeanVit
+        from lib.embedding.networks import VitFeatures
+
+        features = self._eager().features
+        if not isinstance(features, VitFeatures):
+            return self._eager()
+        return runtimes.with_readout(LeanVit(features, self._contract.preprocessing.size_px), self._contract)
+
     def _converted(self) -> Any:
         import openvino as ov
         import torch
@@ -190,7 +228,7 @@ class _Kept:
         with torch.no_grad(), warnings.catch_warnings():
             # Tracing warns of every number that it takes for fixed; the size of the picture is.
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(self._eager(), example, check_trace=False, strict=False)
+            traced = torch.jit.trace(self._lean(), example, check_trace=False, strict=False)
             return ov.convert_model(
                 traced, example_input=example, input=[ov.PartialShape([-1, side, side, 3])]
             )

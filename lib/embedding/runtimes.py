@@ -1,11 +1,12 @@
-"""How a backbone is run: eager torch, OpenVINO on CPUs, compiled bfloat16 on CUDA. All resize alike."""
+"""How a backbone is run: eager torch here, OpenVINO on CPUs, compiled bfloat16 on CUDA. All resize alike."""
 
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -24,6 +25,8 @@ Kind = Literal["auto", "torch", "openvino"]
 # Below this, a faster runtime's vectors can't be called the backbone's own.
 LEAST_COSINE = 0.999
 _CHECKED_PICTURES = 8
+# Pictures whose vectors are handed on together: what follows costs something a time, not only a picture.
+_TOGETHER = 4
 
 
 class Runtime(ABC):
@@ -46,16 +49,27 @@ class Runtime(ABC):
         self._inputs = [np.zeros((batch, side, side, 3), np.uint8) for _ in range(slots)]
         self._is_running = False
 
-    def run(self, pictures: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
-        """Vectors of uint8 pictures of any size, in order: a batch a time, a float32 array for each kind.
+    def run(self, pictures: Iterable[np.ndarray]) -> Generator[tuple[np.ndarray, ...], None, None]:
+        """Vectors of uint8 pictures of any size, in order: a few at a time, a float32 array for each kind.
 
         The next pictures are taken (decoded, by the iterator) and resized while earlier batches run. No more
-        are held than the slots' batches, however many come.
+        are held than the slots' batches and what is handed on together, however many come.
         """
         if self._is_running:
             raise UsageError(
                 "this runtime is busy with another stream of pictures: finish or close that one first"
             )
+        with closing(self._batches(pictures)) as batches:
+            parts: list[tuple[np.ndarray, ...]] = []
+            for part in batches:
+                parts.append(part)
+                if sum(len(part[0]) for part in parts) >= _TOGETHER:
+                    yield _joined(parts)
+                    parts = []
+            if parts:
+                yield _joined(parts)
+
+    def _batches(self, pictures: Iterable[np.ndarray]) -> Generator[tuple[np.ndarray, ...], None, None]:
         self._is_running = True
         source = iter(pictures)
         waiting: deque[tuple[int, int]] = deque()
@@ -69,7 +83,7 @@ class Runtime(ABC):
                     filled += 1
                 if not filled:
                     break
-                self._start(slot)
+                self._start(slot, filled)
                 waiting.append((slot, filled))
             while waiting:
                 yield self._taken(*waiting.popleft())
@@ -83,12 +97,12 @@ class Runtime(ABC):
         return tuple(np.array(values[:filled]) for values in self._finish(slot))
 
     @abstractmethod
-    def _start(self, slot: int) -> None:
-        """Begin on a filled input."""
+    def _start(self, slot: int, filled: int) -> None:
+        """Begin on an input whose first `filled` places hold pictures."""
 
     @abstractmethod
     def _finish(self, slot: int) -> list[np.ndarray]:
-        """Wait for a begun input; the whole batch's vectors, good until the slot starts again."""
+        """Wait for a begun input; vectors of at least its pictures, good until the slot starts again."""
 
 
 class TorchRuntime(Runtime):
@@ -106,49 +120,15 @@ class TorchRuntime(Runtime):
         where = f"{threads} thread{'s' * (threads > 1)}" if device == "cpu" else torch.cuda.get_device_name()
         self.name = f"torch {torch.__version__} eager float32, batch {batch}, {where}"
 
-    def _start(self, slot: int) -> None:
-        pass
+    def _start(self, slot: int, filled: int) -> None:
+        self._filled = filled
 
     def _finish(self, slot: int) -> list[np.ndarray]:
         import torch
 
         with torch.inference_mode():
-            made = self._readout(torch.from_numpy(self._inputs[slot]).to(self._device))
+            made = self._readout(torch.from_numpy(self._inputs[slot][: self._filled]).to(self._device))
         return [values.cpu().numpy() for values in made]
-
-
-class CudaRuntime(Runtime):
-    """bfloat16 under autocast, compiled. The GPU works on one batch while the next is filled."""
-
-    def __init__(self, readout: "torch.nn.Module", contract: Contract, *, batch: int):
-        import torch
-
-        super().__init__(contract, batch=batch, slots=2)
-        self._readout = readout.to("cuda")
-        self._pinned = [torch.from_numpy(buffer).pin_memory() for buffer in self._inputs]
-        # The buffers that are filled are the pinned ones: copies from them overlap with what the GPU does.
-        self._inputs = [pinned.numpy() for pinned in self._pinned]
-        self._made: dict[int, tuple[Any, ...]] = {}
-        how = "compiled"
-        try:
-            self._network = torch.compile(self._readout)
-            self._start(0)
-            self._finish(0)
-        except Exception as error:  # noqa: BLE001  the compiler's errors share no base class; without it all still runs
-            self._network, how = self._readout, "eager"
-            self.note = (
-                f"torch.compile failed ({type(error).__name__}), so the GPU runs the network uncompiled."
-            )
-        self.name = f"torch {torch.__version__} bf16 {how}, batch {batch}, {torch.cuda.get_device_name()}"
-
-    def _start(self, slot: int) -> None:
-        import torch
-
-        with torch.inference_mode(), torch.autocast("cuda", dtype=torch.bfloat16):
-            self._made[slot] = self._network(self._pinned[slot].to("cuda", non_blocking=True))
-
-    def _finish(self, slot: int) -> list[np.ndarray]:
-        return [values.cpu().numpy() for values in self._made.pop(slot)]
 
 
 def open_runtime(
@@ -182,7 +162,7 @@ def open_runtime(
             raise UsageError(
                 "OpenVINO runs on the CPU here: give device='cpu', or runtime='auto' for the GPU"
             )
-        return _on_gpu(backbone, contract, kind, batch or 64)
+        return _on_gpu(backbone, contract, kind, batch)
     if kind == "torch":
         return _eager(backbone, contract, threads=threads, batch=batch or 4)
     from lib.embedding import openvino_runtime
@@ -209,10 +189,14 @@ def open_runtime(
 
 def readout_of(backbone: BackboneSpec, contract: Contract) -> "torch.nn.Module":
     """The network with what the contract says before and after it."""
+    return with_readout(backbones.load(backbone), contract)
+
+
+def with_readout(features: "torch.nn.Module", contract: Contract) -> "torch.nn.Module":
+    """What the contract says, before and after a network."""
     from lib.embedding.networks import Readout
 
     prepared = contract.preprocessing
-    features = backbones.load(backbone)
     return Readout(features, mean=prepared.mean, std=prepared.std, pooling=contract.pooling).eval()
 
 
@@ -253,12 +237,14 @@ def _eager(backbone: BackboneSpec, contract: Contract, *, threads: int, batch: i
     return TorchRuntime(readout_of(backbone, contract), contract, device="cpu", threads=threads, batch=batch)
 
 
-def _on_gpu(backbone: BackboneSpec, contract: Contract, kind: Kind, batch: int) -> Runtime:
+def _on_gpu(backbone: BackboneSpec, contract: Contract, kind: Kind, batch: int | None) -> Runtime:
+    from lib.embedding import cuda_runtime
+
     readout = readout_of(backbone, contract).to("cuda")
     note = ""
     if kind == "auto":
         reference = reference_of(readout, contract)
-        runtime = CudaRuntime(readout, contract, batch=batch)
+        runtime = cuda_runtime.opened(readout, contract, batch=batch)
         runtime.cosine_to_eager = cosine_to(reference, runtime)
         if runtime.cosine_to_eager >= LEAST_COSINE:
             return runtime
@@ -266,6 +252,11 @@ def _on_gpu(backbone: BackboneSpec, contract: Contract, kind: Kind, batch: int) 
             f"bfloat16 is not used: its vectors' cosine to float32's is {runtime.cosine_to_eager:.4f}, below "
             f"{LEAST_COSINE}. float32 is slower."
         )
-    eager = TorchRuntime(readout, contract, device="cuda", threads=1, batch=batch)
+        readout = readout_of(backbone, contract)  # the other's matrices are bfloat16 by now
+    eager = TorchRuntime(readout, contract, device="cuda", threads=1, batch=batch or 16)
     eager.note = note
     return eager
+
+
+def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(of) for of in zip(*parts, strict=True))

@@ -56,7 +56,7 @@ def test_the_loop_and_the_line_make_the_same_vectors(tmp_path):
     film = tmp_path / "film" / "film.mp4"
     film.parent.mkdir()
     make_film(film, seconds=7.2, size=(160, 120))
-    made = Line("efficientnet_lite0", film, tmp_path).run()
+    made = Line("efficientnet_lite0", film.parent, tmp_path).run()
     looped, mean = OriginalLoop("efficientnet_lite0").run(film)
     assert len(looped) == made.frames == 8
     assert least_cosine(made.vectors("cls"), looped) >= 0.999
