@@ -18,6 +18,8 @@ TINY = "random:vit_64x2_patch16_dinov3?seed=7"
 @pytest.fixture(autouse=True)
 def tuning_is_on(own_caches, monkeypatch):
     monkeypatch.setenv("DINOLAKE_TUNING", "on")
+    # Other tests may well be at work beside these.
+    monkeypatch.setattr(tuning, "is_quiet", lambda: True)
 
 
 def measured(batch=2, streams=2):
