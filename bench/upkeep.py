@@ -31,9 +31,9 @@ from lib.stages.sources import register
 BACKBONE = "efficientnet_lite0"
 PLAN_S, NOTHING_S, OVERHEAD_S, TICK_S, SERVER_S, SERVER_MB = 5.0, 5.0, 0.3, 10.0, 3.0, 200.0
 # Made by Dagster, 32 a run; and in all, where nothing is to do.
-MADE, MADE_QUICK, IDLE, IDLE_QUICK = 160, 32, 1000, 200
+MADE, MADE_QUICK, IDLE, IDLE_QUICK = 96, 32, 1000, 200
 PLANNED, PLANNED_QUICK, WATCHED, WATCHED_QUICK = 10_000, 1000, 100_000, 10_000
-REPEATS, REPEATS_QUICK = 3, 1
+REPEATS, REPEATS_QUICK = 2, 1
 SHARDED = ("items", "frames", "frame_embeddings")
 
 
