@@ -104,11 +104,12 @@ def test_a_process_that_was_told_its_batch_measures_nothing_and_others_once(own_
     assert asked == []
     assert not file.exists()
     open_runtime(*told, threads=1)
-    assert len(asked) == len(tuning.candidates(1))
+    first = len(asked)
+    assert first >= len(tuning.candidates(1))
     open_runtime(*told, threads=1)
-    assert len(asked) == len(tuning.candidates(1))
+    assert len(asked) == first
     open_runtime(*told, threads=2)
-    assert len(asked) > len(tuning.candidates(1))
+    assert len(asked) > first
 
 
 def test_a_vector_is_the_same_to_the_bit_whatever_was_chosen(own_caches, monkeypatch):
