@@ -30,6 +30,27 @@ def make_film(
         container.mux(stream.encode(None))
 
 
+def repeat_film(film: Path, path: Path, *, times: int) -> None:
+    """Write a film's packets so many times over, one showing after the other; nothing is encoded again."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = shift = None
+        for _ in range(times):
+            with av.open(str(film)) as source:
+                [pictures] = source.streams.video
+                stream = stream or container.add_stream_from_template(pictures)
+                until = shift = shift or 0
+                for packet in source.demux(pictures):
+                    if packet.dts is None:
+                        continue
+                    packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                    until = max(until, packet.pts + packet.duration)
+                    packet.stream = stream
+                    container.mux(packet)
+                shift = until
+
+
 def _pictures(count: int, size: tuple[int, int], *, fps: int, seed: int) -> Iterator[np.ndarray]:
     import cv2
 

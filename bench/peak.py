@@ -19,6 +19,7 @@ Type = Literal["bf16", "f32"]
 _SHAPES = ((1024, (1024, 1024)), (2048, (2048, 2048)), (201, (384, 1536)), (804, (384, 1536)))
 _WINDOW_S = 0.4
 _TRIES = 2
+_KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,19 @@ def vit_gflop(architecture: Vit, size_px: int) -> float:
 
 
 def cpu_peak(of: Type) -> Way:
-    """The best way that there is on this machine, all threads at work: found by trying all."""
+    """The best that there is on this machine, all threads at work: of all ways, those that come closest.
+
+    What it says is the least of several windows of each of these: a peak is what is reached at best.
+    """
     ways = [_openvino(of, shape, streams) for shape in _SHAPES for streams in (1, usable_threads())]
     ways += [_torch(of, shape) for shape in _SHAPES]
-    return min(ways, key=lambda way: min(way.seconds(_WINDOW_S) for _ in range(_TRIES)))
+    took_s = {way.name: min(way.seconds(_WINDOW_S) for _ in range(_TRIES)) for way in ways}
+    best = sorted(ways, key=lambda way: took_s[way.name])[:_KEPT]
+
+    def least(window_s: float) -> float:
+        return min(way.seconds(window_s) for _ in range(_TRIES) for way in best)
+
+    return Way(" and ".join(way.name for way in best), least)
 
 
 def _timed(work: Callable[[], int], gflop: float, wanted_s: float) -> float:

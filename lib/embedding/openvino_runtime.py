@@ -9,12 +9,11 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
 from lib.embedding import runtimes, tuning
 from lib.embedding.checkpoints import cache_folder, write_whole
@@ -152,20 +151,9 @@ class _Kept:
         self._readout: torch.nn.Module | None = None
         self._reference: list[np.ndarray] | None = None
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """One process at a time converts and measures; the others then find it done."""
-        lock = FileLock(self._folder.with_name(f"{self._folder.name}.lock"))
-        try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError:  # nothing can be kept here: each process converts for itself
-            yield
-            return
-        try:
-            yield
-        finally:
-            lock.release()
+        return tuning.one_at_a_time(self._folder.with_name(f"{self._folder.name}.lock"))
 
     def is_settled(self, cpu: str, precisions: tuple[str, ...]) -> bool:
         """Whether the network lies here and it is known in what precision it runs on this kind of CPU."""

@@ -116,6 +116,22 @@ def _window(stream: Iterator[tuple[np.ndarray, ...]]) -> float:
     return done / (time.perf_counter() - began)
 
 
+@contextlib.contextmanager
+def one_at_a_time(lock_file: Path) -> Iterator[None]:
+    """One process at a time does this; where no lock can be had, each as it comes."""
+    lock = FileLock(lock_file)
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Notebook:
     """What was measured before, in one small file a machine."""
 
@@ -141,21 +157,22 @@ class Notebook:
         known = self.choice(what)
         if known or os.environ.get("DINOLAKE_TUNING") == "off":
             return known
+        with one_at_a_time(self._file.with_suffix(".lock")):
+            known = self.choice(what)
+            if known or not self._keep({}) or not is_quiet():
+                return known
+            chosen, rates = measure()
+            told = {"pictures_per_s": {choice.shown: round(rate, 1) for choice, rate in rates.items()}}
+            self._keep({what: asdict(chosen) | told})
+            return chosen
+
+    def _keep(self, fresh: dict[str, Any]) -> bool:
+        """Note this beside what stands there; False where it can't be."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self._file.with_suffix(".lock")):
-                known = self.choice(what)
-                if known or not is_quiet():
-                    return known
-                write_whole(self._file, json.dumps(self._all(), indent=1))  # it can be written?
-                chosen, rates = measure()
-                told = asdict(chosen) | {
-                    "pictures_per_s": {choice.shown: round(rate, 1) for choice, rate in rates.items()}
-                }
-                write_whole(self._file, json.dumps(self._all() | {what: told}, indent=1))
-                return chosen
+            write_whole(self._file, json.dumps(self._all() | fresh, indent=1))
         except OSError:
-            return None
+            return False
+        return True
 
     def _all(self) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError):
