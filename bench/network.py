@@ -87,7 +87,8 @@ def _against_peak(network: Embedder, shown: np.ndarray, *, repeats: int) -> Figu
         PEAK_GOAL,
         detail=f"{1 / pairs.ours_s:.0f} of {1 / pairs.theirs_s:.0f} GFLOP/s ({1 / pairs.ours_s / gflop:.1f} "
         f"pictures a second of {gflop:.2f} GFLOP each, attention counted, softmax, norms and GELU not); "
-        f"the peak is the best window of {best.name}, which were the best of twelve ways; {pairs.calm}; {network.runtime_name}; {_tuned(network)}",
+        f"the peak is the best window of {best.name}, the best of twelve ways; {pairs.calm}; "
+        f"{network.runtime_name}; {_tuned(network)}",
     )
 
 
